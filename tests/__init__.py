@@ -1,0 +1,1 @@
+"""The tests; `tests.packets` and `tests.truth` are shared by all tiers."""

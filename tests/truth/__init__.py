@@ -1,0 +1,1 @@
+"""The independent truth: what other decoders say of the same packets."""
