@@ -1,0 +1,68 @@
+"""A small snapshot that exercises every family, and a parsed view of a rendered scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from xdpdns.catalogue import DIMENSIONS
+from xdpdns.families import InterfaceState
+from xdpdns.snapshot import Histogram, Marginals, Snapshot
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+ROW = ("ipv4", "udp", "0", "1", "0", "1232", "AAAA", "com")
+
+
+def histogram(step: int, buckets: int) -> Histogram:
+    """Buckets of `step` values each, with 1, 2, 3 ... observations."""
+    bounds = tuple(step * (i + 1) - 1 for i in range(buckets))
+    return Histogram(bounds, tuple(range(1, buckets + 2)), 12345)
+
+
+MARGINALS = Marginals(
+    opcodes={"QUERY": 5, "NOTIFY": 1},
+    flags={"rd": 3},
+    classes={"IN": 4, "CH": 1},
+    edns_versions={"0": 2},
+    size=histogram(16, 32),
+    name_length=histogram(1, 256),
+    name_labels=histogram(1, 128),
+)
+SNAPSHOT = Snapshot(
+    dimensions=DIMENSIONS,
+    queries={ROW: 4},
+    outcomes={"query": 5, "fragment": 2},
+    marginals=MARGINALS,
+    overflow={"full": 1},
+    folded=3,
+    map_entries={"queries": 1},
+    map_max_entries={"queries": 100},
+)
+STATE = InterfaceState(
+    "eth0", True, mode="native", program_id=7, snapshot=SNAPSHOT, runs=7, run_seconds=0.25
+)
+
+
+def state(queries: Mapping[tuple[str, ...], int], dimensions: tuple[str, ...]) -> InterfaceState:
+    """An interface that counted these rows."""
+    return replace(STATE, snapshot=replace(SNAPSHOT, dimensions=dimensions, queries=dict(queries)))
+
+
+def parsed(body: bytes, openmetrics: bool = False) -> Samples:
+    """The samples of a scrape as prometheus_client's parsers read it; none may come twice."""
+    parse = parse_openmetrics if openmetrics else parse_text
+    samples = [s for family in parse(body.decode()) for s in family.samples]
+    result = {(s.name, frozenset(s.labels.items())): s.value for s in samples}
+    assert len(result) == len(samples)
+    return result
+
+
+def series(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    """The key of a sample in :func:`parsed`'s result."""
+    return name, frozenset(labels.items())

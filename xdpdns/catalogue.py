@@ -1,0 +1,193 @@
+"""Every metric that xdpdns defines: name, type, labels and help text, each exactly once.
+
+What the README's table, the dashboards' tests and :mod:`xdpdns.families` share. The metrics about
+the process itself (`process_*`, `python_*`) are prometheus_client's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["counter", "gauge", "histogram", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One line of the catalogue.
+
+    `name` is the one that PromQL uses: counters end in `_total`, information in `_info`.
+    `labels` are all that it can have, in order; `--labels` takes some from the query rows.
+    """
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+
+
+_INTERFACE = ("interface",)
+DIMENSIONS = ("af", "proto", "qr", "do", "ad", "edns", "qtype", "tld")
+
+UP = Metric(
+    "xdpdns_up",
+    "gauge",
+    _INTERFACE,
+    "Whether the packets of this interface are counted (1) or not (0).",
+)
+DOWN = Metric(
+    "xdpdns_interface_down_info",
+    "info",
+    ("interface", "reason"),
+    "Why the packets of this interface are not counted; absent while they are.",
+)
+INTERFACE = Metric(
+    "xdpdns_interface_info",
+    "info",
+    ("interface", "mode", "program_id"),
+    "The hook and the kernel's id of the program that counts on this interface.",
+)
+QUERIES = Metric(
+    "xdpdns_queries_total",
+    "counter",
+    ("interface", *DIMENSIONS),
+    "DNS messages with opcode QUERY and one whole question, by their features.",
+)
+PACKETS = Metric(
+    "xdpdns_packets_total",
+    "counter",
+    ("interface", "outcome"),
+    "Packets that the program saw, each with exactly one outcome; `query` is a counted query.",
+)
+OPCODES = Metric(
+    "xdpdns_query_opcodes_total",
+    "counter",
+    ("interface", "opcode"),
+    "DNS messages with a whole header, by opcode.",
+)
+CLASSES = Metric(
+    "xdpdns_query_classes_total",
+    "counter",
+    ("interface", "qclass"),
+    "Queries by class of the question.",
+)
+FLAGS = Metric(
+    "xdpdns_query_flags_total",
+    "counter",
+    ("interface", "flag"),
+    "DNS messages with a whole header in which this header bit is set.",
+)
+EDNS_VERSIONS = Metric(
+    "xdpdns_query_edns_versions_total",
+    "counter",
+    ("interface", "version"),
+    "Queries by the version in their OPT record.",
+)
+SIZE = Metric(
+    "xdpdns_query_size_bytes",
+    "histogram",
+    _INTERFACE,
+    "Size of the queries as DNS messages, in bytes.",
+)
+NAME_LENGTH = Metric(
+    "xdpdns_query_name_length_bytes",
+    "histogram",
+    _INTERFACE,
+    "Length of the queried names in wire format, in bytes with the final zero.",
+)
+NAME_LABELS = Metric(
+    "xdpdns_query_name_labels",
+    "histogram",
+    _INTERFACE,
+    "Number of labels in the queried names; the root name has 0.",
+)
+OVERFLOW = Metric(
+    "xdpdns_overflow_total",
+    "counter",
+    ("interface", "reason"),
+    "Queries that are in no row of xdpdns_queries_total, since none could be made.",
+)
+FOLDED = Metric(
+    "xdpdns_folded_queries_total",
+    "counter",
+    _INTERFACE,
+    "Queries whose TLD was counted as ~other since the map was full.",
+)
+MAP_ENTRIES = Metric(
+    "xdpdns_map_entries", "gauge", ("interface", "map"), "Entries in use in a BPF map."
+)
+MAP_MAX_ENTRIES = Metric(
+    "xdpdns_map_max_entries", "gauge", ("interface", "map"), "Entries that a BPF map can hold."
+)
+RUNS = Metric(
+    "xdpdns_program_runs_total",
+    "counter",
+    _INTERFACE,
+    "Runs of the BPF program by the kernel's count; only with kernel.bpf_stats_enabled=1.",
+)
+RUN_SECONDS = Metric(
+    "xdpdns_program_run_seconds_total",
+    "counter",
+    _INTERFACE,
+    "Seconds spent in the BPF program by the kernel's count; only with kernel.bpf_stats_enabled=1.",
+)
+BUILD = Metric(
+    "xdpdns_build_info", "info", ("version", "python"), "The version of xdpdns and of its Python."
+)
+SCRAPE_SECONDS = Metric(
+    "xdpdns_scrape_duration_seconds",
+    "gauge",
+    (),
+    "Seconds that the previous scrape took to read the maps and write the text.",
+)
+ERRORS = Metric(
+    "xdpdns_collector_errors_total",
+    "counter",
+    ("collector",),
+    "Failures of a part of a scrape; that part is missing, the rest was served.",
+)
+
+CATALOGUE: tuple[Metric, ...] = (
+    UP,
+    DOWN,
+    INTERFACE,
+    QUERIES,
+    PACKETS,
+    OPCODES,
+    CLASSES,
+    FLAGS,
+    EDNS_VERSIONS,
+    SIZE,
+    NAME_LENGTH,
+    NAME_LABELS,
+    OVERFLOW,
+    FOLDED,
+    MAP_ENTRIES,
+    MAP_MAX_ENTRIES,
+    RUNS,
+    RUN_SECONDS,
+    BUILD,
+    SCRAPE_SECONDS,
+    ERRORS,
+)
+"""Every metric that xdpdns defines itself, in the order of the output."""
+
+EDGES: Mapping[Metric, tuple[int, ...]] = {
+    # header, short question: up to 31; plus OPT: 47; plus cookie: 63 and 79; 512 was DNS's limit
+    SIZE: (31, 47, 63, 79, 95, 127, 191, 255, 511),
+    NAME_LENGTH: (1, 8, 16, 24, 32, 48, 64, 96, 128, 192, 255),
+    # 34 labels: a whole IPv6 address under ip6.arpa.
+    NAME_LABELS: (0, 1, 2, 3, 4, 5, 6, 8, 12, 20, 33, 34, 64, 127),
+}
+"""The upper edges that the histograms are exported with (far fewer than the kernel counts in)."""
+
+
+def catalogue_table() -> str:
+    """Write the catalogue as the README's Markdown table."""
+    lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    lines += [
+        f"| `{m.name}` | {m.kind} | {', '.join(f'`{label}`' for label in m.labels)} | {m.help} |"
+        for m in CATALOGUE
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,181 @@
+"""Snapshots to metric families, as plain values.
+
+The names are :mod:`xdpdns.catalogue`'s; nothing here knows a text format, for
+:mod:`xdpdns.exposition` writes what :func:`families` returns.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from xdpdns import __version__, catalogue
+from xdpdns.catalogue import CATALOGUE, Metric
+from xdpdns.snapshot import Histogram, Snapshot
+
+Number = int | float
+OnError = Callable[[str, Exception], None]
+"""Takes the name of the collector that failed, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceState:
+    """One interface at one moment.
+
+    Attributes:
+        interface: its name, as the `interface` label shows it.
+        up: whether its packets are being counted now.
+        reason: why not, as one word from a small fixed set (`absent`, `replaced`, ...); a label.
+        detail: the same as a sentence for people; never a label.
+        mode: the hook: `native`, `generic`, `tcx` ...; empty while nothing is attached.
+        program_id: the kernel's id of the attached program; 0 while nothing is attached.
+        snapshot: its counters; None if they can't be read, or were not asked for.
+        runs: how often the kernel ran the program; None unless kernel.bpf_stats_enabled is 1.
+        run_seconds: the time that the kernel spent in it; None likewise.
+        error: why reading it failed; counted as `interface/NAME` in collector errors.
+
+    """
+
+    interface: str
+    up: bool
+    reason: str = ""
+    detail: str = ""
+    mode: str = ""
+    program_id: int = 0
+    snapshot: Snapshot | None = None
+    runs: int | None = None
+    run_seconds: float | None = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentState:
+    """What the agent says about itself: the last scrape's duration, failures by collector."""
+
+    scrape_seconds: float = 0.0
+    errors: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Samples of one metric that share their label names and the first label values.
+
+    `rows` maps the values of the remaining labels (unescaped) to the sample's value, so that a
+    snapshot's queries pass through as they are, however many. `suffix` is a histogram's
+    `_bucket`, `_sum` or `_count`.
+    """
+
+    labels: tuple[str, ...]
+    fixed: tuple[str, ...]
+    rows: Mapping[tuple[str, ...], Number]
+    suffix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric with its samples."""
+
+    metric: Metric
+    blocks: list[Block]
+
+
+def fold(histogram: Histogram, edges: Iterable[int]) -> dict[tuple[str, ...], Number]:
+    """Sum up into cumulative buckets at about the given edges: `le` -> count.
+
+    An edge that isn't one of the histogram's own bounds moves down to the next bound, since only
+    there the count is exact; two edges that meet become one.
+    """
+    below = dict(zip(histogram.bounds, accumulate(histogram.counts), strict=False))
+    bounds = {max((b for b in below if b <= edge), default=-1) for edge in edges} - {-1}
+    # canonical floats, as OpenMetrics wants them: one series whatever format a scrape negotiates
+    rows: dict[tuple[str, ...], Number] = {(f"{b}.0",): below[b] for b in sorted(bounds)}
+    return rows | {("+Inf",): histogram.count}
+
+
+def _histogram(metric: Metric, name: tuple[str], histogram: Histogram) -> Iterator[Block]:
+    yield Block(("interface", "le"), name, fold(histogram, catalogue.EDGES[metric]), "_bucket")
+    yield Block(("interface",), name, {(): histogram.sum}, "_sum")
+    yield Block(("interface",), name, {(): histogram.count}, "_count")
+
+
+def _counters(name: tuple[str], snapshot: Snapshot) -> Iterator[tuple[Metric, Block]]:
+    yield catalogue.QUERIES, Block(("interface", *snapshot.dimensions), name, snapshot.queries)
+    marginals = snapshot.marginals
+    for metric, counts in (
+        (catalogue.PACKETS, snapshot.outcomes),
+        (catalogue.OPCODES, marginals.opcodes),
+        (catalogue.CLASSES, marginals.classes),
+        (catalogue.FLAGS, marginals.flags),
+        (catalogue.EDNS_VERSIONS, marginals.edns_versions),
+        (catalogue.OVERFLOW, snapshot.overflow),
+        (catalogue.MAP_ENTRIES, snapshot.map_entries),
+        (catalogue.MAP_MAX_ENTRIES, snapshot.map_max_entries),
+    ):
+        yield metric, Block(metric.labels, name, {(key,): n for key, n in counts.items()})
+    for metric, histogram in (
+        (catalogue.SIZE, marginals.size),
+        (catalogue.NAME_LENGTH, marginals.name_length),
+        (catalogue.NAME_LABELS, marginals.name_labels),
+    ):
+        for block in _histogram(metric, name, histogram):
+            yield metric, block
+    yield catalogue.FOLDED, Block(("interface",), name, {(): snapshot.folded})
+
+
+def _interface(state: InterfaceState) -> Iterator[tuple[Metric, Block]]:
+    name = (state.interface,)
+    yield catalogue.UP, Block(catalogue.UP.labels, name, {(): int(state.up)})
+    if not state.up:
+        yield catalogue.DOWN, Block(catalogue.DOWN.labels, name, {(state.reason or "unknown",): 1})
+    if state.program_id:
+        yield (
+            catalogue.INTERFACE,
+            Block(catalogue.INTERFACE.labels, name, {(state.mode, str(state.program_id)): 1}),
+        )
+    if state.runs is not None:
+        yield catalogue.RUNS, Block(catalogue.RUNS.labels, name, {(): state.runs})
+    if state.run_seconds is not None:
+        yield (
+            catalogue.RUN_SECONDS,
+            Block(catalogue.RUN_SECONDS.labels, name, {(): state.run_seconds}),
+        )
+
+
+def families(states: Iterable[InterfaceState], on_error: OnError) -> list[Family]:
+    """Make the families of the interfaces, in the catalogue's order; only those with samples.
+
+    A snapshot that can't be used goes to `on_error` as `interface/NAME`, and its counters are left
+    out; so is the second state of one name, for which Prometheus would refuse the whole scrape.
+    """
+    blocks: dict[str, list[Block]] = {metric.name: [] for metric in CATALOGUE}
+    seen: set[str] = set()
+    for state in states:
+        collector = f"interface/{state.interface}"
+        if state.error is not None:
+            on_error(collector, state.error)
+        if state.interface in seen:
+            on_error(collector, ValueError(f"two states of the interface {state.interface}"))
+            continue
+        seen.add(state.interface)
+        made = list(_interface(state))
+        if state.snapshot is not None:
+            try:
+                made += list(_counters((state.interface,), state.snapshot))
+            except Exception as error:  # whatever it is, the others must be served
+                on_error(collector, error)
+        for metric, block in made:
+            blocks[metric.name].append(block)
+    return [Family(metric, blocks[metric.name]) for metric in CATALOGUE if blocks[metric.name]]
+
+
+def agent_families(agent: AgentState) -> list[Family]:
+    """Make the families about the agent itself."""
+    build: Mapping[tuple[str, ...], Number] = {(__version__, platform.python_version()): 1}
+    errors: Mapping[tuple[str, ...], Number] = {(name,): n for name, n in agent.errors.items()}
+    return [
+        Family(catalogue.BUILD, [Block(catalogue.BUILD.labels, (), build)]),
+        Family(catalogue.SCRAPE_SECONDS, [Block((), (), {(): agent.scrape_seconds})]),
+        Family(catalogue.ERRORS, [Block(catalogue.ERRORS.labels, (), errors)]),
+    ]

@@ -1,0 +1,108 @@
+"""One scrape: read the counters, write the text; whatever part fails, the rest is served."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import prometheus_client
+from prometheus_client import openmetrics
+from prometheus_client.registry import Collector
+
+from xdpdns.exposition import OPENMETRICS_EOF, compress, render
+from xdpdns.families import AgentState, InterfaceState, agent_families, families
+
+log = logging.getLogger(__name__)
+
+Collect = Callable[[], Iterable[InterfaceState]]
+"""Reads every interface's counters; blocking, called in one thread at a time."""
+
+SELF: Mapping[str, Collector] = {
+    "process": prometheus_client.PROCESS_COLLECTOR,
+    "python": prometheus_client.PLATFORM_COLLECTOR,
+    "gc": prometheus_client.GC_COLLECTOR,
+}
+"""prometheus_client's own metrics about this process, by the name under which failures count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What a client asked for."""
+
+    openmetrics: bool = False
+    gzip: bool = False
+
+
+@dataclass(slots=True)
+class Failures:
+    """Counts what failed by collector; logs each collector's failures once a minute at most."""
+
+    counts: dict[str, int]
+    every: float = 60.0
+    _logged: dict[str, tuple[float, int]] = field(default_factory=dict)
+
+    def add(self, collector: str, error: Exception) -> None:
+        """Count one failure."""
+        count = self.counts[collector] = self.counts.get(collector, 0) + 1
+        now = time.monotonic()
+        when, before = self._logged.get(collector, (-self.every, 0))
+        if now - when >= self.every:
+            self._logged[collector] = (now, count)
+            log.warning(
+                "%s is missing from /metrics (%s, %d times since the last such line): "
+                "the rest is served.",
+                collector,
+                str(error) or type(error).__name__,
+                count - before,
+                exc_info=error if log.isEnabledFor(logging.DEBUG) else None,
+            )
+
+
+class Scraper:
+    """Makes the body of /metrics; not for two threads at once.
+
+    `collect` gives the interfaces' states; if it raises, the scrape has everything but them.
+    """
+
+    def __init__(self, collect: Collect, collectors: Mapping[str, Collector] = SELF) -> None:
+        self._collect = collect
+        self._collectors = collectors
+        self._failures = Failures({"interfaces": 0, "render": 0} | dict.fromkeys(collectors, 0))
+        self._seconds = 0.0
+
+    def scrape(self, variants: Collection[Variant]) -> dict[Variant, bytes]:
+        """Read the counters once, and write them in each of the variants."""
+        start = time.perf_counter()
+        try:
+            states = list(self._collect())
+        except Exception as error:  # whatever it is, the rest must be served
+            self._failures.add("interfaces", error)
+            states = []
+        texts = {om: self._text(states, om) for om in {v.openmetrics for v in variants}}
+        bodies = {
+            v: compress(texts[v.openmetrics]) if v.gzip else texts[v.openmetrics] for v in variants
+        }
+        self._seconds = time.perf_counter() - start
+        return bodies
+
+    def _text(self, states: list[InterfaceState], om: bool) -> bytes:
+        parts = [render(families(states, self._failures.add), om, self._failures.add)]
+        for name, collector in self._collectors.items():
+            try:
+                parts.append(_generate(collector, om))
+            except Exception as error:  # whatever it is, the rest must be served
+                self._failures.add(name, error)
+        agent = AgentState(self._seconds, self._failures.counts)  # last: it counts those failures
+        parts.append(render(agent_families(agent), om, self._failures.add))
+        if om:
+            parts.append(OPENMETRICS_EOF)
+        return b"".join(parts)
+
+
+def _generate(collector: Collector, om: bool) -> bytes:
+    if not om:
+        return prometheus_client.generate_latest(collector)
+    text: bytes = openmetrics.exposition.generate_latest(collector)  # type: ignore[no-untyped-call]
+    return text.removesuffix(OPENMETRICS_EOF)
