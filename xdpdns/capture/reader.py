@@ -45,7 +45,7 @@ class Capture:
     def _open(self) -> Iterator[Batch]:
         window = self._window
         window.fill()
-        magic = bytes(window.buffer[window.start : window.start + 4])
+        magic = bytes(window.buffer[window.start : min(window.end, window.start + 4)])
         if magic in pcap.FLAVOURS:
             flavour, self.linktype = pcap.read_header(window)
             return pcap.batches(window, flavour, self.linktype)
