@@ -1,0 +1,60 @@
+"""Other people's XDP programs: what `xdpdns` must find, name and leave alone.
+
+Each way of attaching is that of a real tool. They run in a mount namespace of their own, since
+some mount a BPF file system at /sys/fs/bpf and leave it there.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.netns.lab import Lab
+
+_SOURCE = """\
+__attribute__((section("xdp"), used)) int foreign_pass(void *context) { return 2; /* XDP_PASS */ }
+char _license[] __attribute__((section("license"), used)) = "GPL";
+"""
+
+
+def compiled(lab: Lab) -> Path:
+    """An object file with one XDP program that passes everything."""
+    source, target = lab.tmp / "foreign.c", lab.tmp / "foreign.o"
+    source.write_text(_SOURCE)
+    # -g: libbpf and libxdp want BTF
+    argv = ["clang", "-O2", "-g", "-target", "bpf", "-c", str(source), "-o", str(target)]
+    subprocess.run(argv, check=True, timeout=60)
+    return target
+
+
+def _apart(lab: Lab, script: str) -> None:
+    """Run a script in the server's namespace, with mounts of its own."""
+    lab.server.run(["unshare", "--mount", "--propagation", "private", "bash", "-ec", script])
+
+
+def by_ip_link(lab: Lab, mode: str) -> None:
+    """`ip link set`: netlink, no flags."""
+    flavour = {"native": "xdpdrv", "generic": "xdpgeneric"}[mode]
+    _apart(lab, f"ip link set dev eth0 {flavour} obj {compiled(lab)} sec xdp")
+
+
+def by_bpftool(lab: Lab, mode: str) -> None:
+    """`bpftool net attach` of a pinned program: netlink."""
+    flavour = {"native": "xdpdrv", "generic": "xdpgeneric"}[mode]
+    _apart(
+        lab,
+        f"mkdir {lab.tmp}/pins; mount -t bpf bpffs {lab.tmp}/pins\n"
+        f"bpftool prog load {compiled(lab)} {lab.tmp}/pins/foreign type xdp\n"
+        f"bpftool net attach {flavour} pinned {lab.tmp}/pins/foreign dev eth0",
+    )
+
+
+def by_xdp_loader(lab: Lab, mode: str) -> None:
+    """`xdp-loader load`: libxdp, by its dispatcher where the kernel lets it."""
+    flavour = {"native": "native", "generic": "skb"}[mode]
+    _apart(lab, f"xdp-loader load -m {flavour} eth0 {compiled(lab)}")
+
+
+Attach = Callable[[Lab, str], None]
+TOOLS: list[Attach] = [by_ip_link, by_bpftool, by_xdp_loader]

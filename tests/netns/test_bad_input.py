@@ -1,0 +1,190 @@
+"""Whatever is wrong is said in one sentence; the exit code tells wrong use from the rest."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.netns.actors import XDPDNS, Agent
+from tests.netns.lab import Lab
+
+NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+def without(*capabilities: str) -> list[str]:
+    """A prefix that runs as root without these capabilities."""
+    dropped = ",".join(f"-{name}" for name in capabilities)
+    return ["setpriv", f"--bounding-set={dropped}", f"--inh-caps={dropped}"]
+
+
+def attach(lab: Lab, *arguments: str, prefix: Sequence[str] = ()) -> tuple[int, str]:
+    """Exit code and standard error of an `xdpdns attach` that must end by itself."""
+    done = lab.server.run([*prefix, XDPDNS, "attach", *arguments], check=False, timeout=20)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.stdout == ""
+    assert lab.server.xdp_program() is None
+    assert lab.server.xdp_program("lo") is None
+    return done.returncode, done.stderr
+
+
+def sentence(stderr: str) -> str:
+    """The one sentence that standard error must be."""
+    [line] = stderr.splitlines()
+    assert line.endswith("."), line
+    assert len(line) < 300, line
+    return line
+
+
+def test_no_such_interface(lab: Lab) -> None:
+    code, stderr = attach(lab, "eth7")
+    assert (code, "eth7" in sentence(stderr)) == (1, True), stderr
+
+
+def test_one_of_two_interfaces_is_not_there(lab: Lab) -> None:
+    code, stderr = attach(lab, "eth0", "eth7")
+    assert (code, "eth7" in sentence(stderr)) == (1, True), stderr
+
+
+def test_interface_down(lab: Lab) -> None:
+    lab.server.run(["ip", "link", "set", "eth0", "down"])
+    code, stderr = attach(lab, "eth0")
+    assert code == 1
+    assert "eth0 is down" in sentence(stderr)
+    assert "ip link set eth0 up" in stderr
+
+
+def test_no_root(lab: Lab) -> None:
+    code, stderr = attach(lab, "eth0", prefix=NOBODY)
+    assert code == 1
+    assert "root" in sentence(stderr)
+
+
+@pytest.mark.parametrize(
+    "missing", [("bpf", "sys_admin"), ("net_admin", "sys_admin"), ("perfmon", "sys_admin")]
+)
+def test_a_missing_capability(lab: Lab, missing: Sequence[str]) -> None:
+    code, stderr = attach(lab, "eth0", prefix=without(*missing))
+    assert code == 1
+    assert f"CAP_{missing[0].upper()}" in sentence(stderr)
+
+
+@pytest.mark.parametrize("content", ["", "raise ModuleNotFoundError(name='bcc')"])
+def test_no_python3_bpfcc(lab: Lab, content: str) -> None:
+    """`bcc` can't be imported; or what PyPI calls bcc is there, which has no BPF."""
+    (lab.tmp / "bcc.py").write_text(content)
+    code, stderr = attach(lab, "eth0", prefix=["env", f"PYTHONPATH={lab.tmp}"])
+    assert code == 1
+    assert "python3-bpfcc" in sentence(stderr)
+
+
+@pytest.mark.parametrize("address", [":10530", "127.0.0.1:10530", "[::1]:10530"])
+def test_port_in_use(lab: Lab, address: str) -> None:
+    def occupy() -> socket.socket:
+        return socket.create_server(("::", 10530), family=socket.AF_INET6, dualstack_ipv6=True)
+
+    with lab.server.inside(occupy):
+        code, stderr = attach(lab, "eth0", "--web.listen-address", address)
+    assert code == 1
+    assert "10530" in sentence(stderr)
+
+
+@pytest.mark.parametrize("address", ["192.0.2.99:10530", "[2001:db8::99]:10530"])
+def test_an_address_that_is_not_ours(lab: Lab, address: str) -> None:
+    code, stderr = attach(lab, "eth0", "--web.listen-address", address)
+    assert code == 1
+    assert address in sentence(stderr)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--no-such-option", "eth0"],
+        ["eth0", "--mode", "fast"],
+        ["eth0", "--labels", "af,colour"],
+        ["eth0", "--max-series", "0"],
+        ["eth0", "--max-series", "many"],
+        ["eth0", "--tlds", "@/nonexistent/tlds"],
+        ["eth0", "--tlds", "com," + "x" * 64],
+        ["eth0", "--web.listen-address", "localhost"],
+        ["eth0", "--web.listen-address", ":70000"],
+    ],
+)
+def test_bad_option_values(lab: Lab, arguments: Sequence[str]) -> None:
+    code, stderr = attach(lab, *arguments)
+    assert code == 2, stderr
+    *usage, last = stderr.splitlines()
+    assert last.endswith("."), stderr
+    assert not usage or usage[0].startswith("Usage: "), stderr
+
+
+def replay(path: Path | str) -> tuple[int, str]:
+    """Exit code and standard error of an `xdpdns replay` that can't succeed."""
+    done = subprocess.run(
+        [XDPDNS, "replay", str(path), "--output", "json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xd4\xc3\xb2", b"this is no capture, but text\n" * 10, b"\0" * 100]
+)
+def test_no_capture(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "dns.pcap"
+    path.write_bytes(content)
+    code, stderr = replay(path)
+    assert (code, "dns.pcap" in sentence(stderr)) == (1, True), stderr
+
+
+def test_a_truncated_capture(lab: Lab, tmp_path: Path) -> None:
+    header = bytes.fromhex("d4c3b2a1 0200 0400 00000000 00000000 ffff0000 01000000")
+    record = bytes.fromhex("00000000 00000000 40000000 40000000") + b"\0" * 64
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(header + record + record[:40])
+    code, stderr = replay(path)
+    assert (code, "cut.pcap" in sentence(stderr)) == (1, True), stderr
+
+
+def test_an_unreadable_capture(lab: Lab, tmp_path: Path) -> None:
+    for path in (tmp_path / "absent.pcap", tmp_path):
+        code, stderr = replay(path)
+        assert code in (1, 2)
+        assert path.name in stderr.splitlines()[-1]
+
+
+def test_a_failure_after_attaching_detaches(lab: Lab) -> None:
+    """The port is taken: whichever comes first, attaching or listening, nothing stays."""
+    agent = Agent(lab, interfaces=("lo",))
+    done = lab.server.run([XDPDNS, "attach", "eth0"], check=False, timeout=20)
+    assert done.returncode == 1
+    assert "10530" in sentence(done.stderr)
+    assert lab.server.xdp_program() is None
+    assert lab.server.xdp_program("lo") is not None
+    agent.stop()
+
+
+@pytest.mark.parametrize("number", [2, 15])
+def test_a_signal_while_it_starts_leaves_nothing(lab: Lab, number: int) -> None:
+    for delay in range(8):
+        starting = lab.start(lab.server, [XDPDNS, "attach", "eth0"], "starting")
+        time.sleep(delay / 8)
+        code = starting.stop(number)
+        assert "Traceback" not in starting.log, starting.log
+        assert lab.server.xdp_program() is None, f"after {delay / 8} s, exit code {code}"
+
+
+def test_the_command_runs_by_this_python() -> None:
+    """The tests speak of the xdpdns beside this interpreter, not of one on PATH."""
+    first = Path(XDPDNS).read_text().splitlines()[0]
+    assert Path(first.removeprefix("#!")).parent == Path(sys.executable).parent
