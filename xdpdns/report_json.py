@@ -1,0 +1,54 @@
+"""A snapshot as JSON: the one shape and the one order of rows that every command prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xdpdns.snapshot import Histogram, Marginals, Snapshot
+
+
+def rows(snapshot: Snapshot) -> list[tuple[tuple[str, ...], int]]:
+    """The rows of the cross product, the most frequent first, equal counts by their labels."""
+    return sorted(snapshot.queries.items(), key=lambda row: (-row[1], row[0]))
+
+
+def to_json(snapshot: Snapshot) -> dict[str, Any]:
+    """The counters as values that :func:`json.dumps` takes.
+
+    `packets` is the sum of `outcomes`, which names every outcome, also those that did not occur.
+    `queries` has an object for each row: a string for each dimension (bits are "0" and "1"), and
+    `count`. Queries that found no room in a row are in `overflow`. Histograms have a count for each
+    bucket (not cumulative), one more than `bounds` (inclusive upper edges).
+    """
+    return {
+        "packets": snapshot.packets,
+        "outcomes": dict(snapshot.outcomes),
+        "queries": [
+            {**dict(zip(snapshot.dimensions, labels, strict=True)), "count": count}
+            for labels, count in rows(snapshot)
+        ],
+        "overflow": dict(snapshot.overflow),
+        "folded": snapshot.folded,
+        "marginals": _marginals(snapshot.marginals),
+    }
+
+
+def _marginals(marginals: Marginals) -> dict[str, Any]:
+    return {
+        "opcodes": dict(marginals.opcodes),
+        "flags": dict(marginals.flags),
+        "classes": dict(marginals.classes),
+        "edns_versions": dict(marginals.edns_versions),
+        "size": _histogram(marginals.size),
+        "name_length": _histogram(marginals.name_length),
+        "name_labels": _histogram(marginals.name_labels),
+    }
+
+
+def _histogram(histogram: Histogram) -> dict[str, Any]:
+    return {
+        "bounds": list(histogram.bounds),
+        "counts": list(histogram.counts),
+        "count": histogram.count,
+        "sum": histogram.sum,
+    }
