@@ -77,13 +77,13 @@ class Message(NamedTuple):
 class Query(NamedTuple):
     """What counts of a query beside its row: numbers as they are in the message.
 
-    `edns_version` is None without OPT. `size` is the message's, up to its end, in bytes;
-    `name_length` is in wire bytes with the final zero (1 for the root), `name_labels` without the
-    root's (0 for the root).
+    `edns_version` is the OPT's version in decimal, or like the bucket `no_edns` or `unseen`.
+    `size` is the message's, up to its end, in bytes; `name_length` is in wire bytes with the final
+    zero (1 for the root), `name_labels` without the root's (0 for the root).
     """
 
     qclass: int
-    edns_version: int | None
+    edns_version: str
     size: int
     name_length: int
     name_labels: int
@@ -237,9 +237,11 @@ def _dns(wire: bytes, af: str, config: Config) -> Verdict:
     qtype, qclass = _ports(wire, after)
     opt = _find_opt(wire, after + 4, ancount + nscount + arcount)
     if isinstance(opt, Opt):
-        edns, do, version = _bucket(opt.size, config.edges), opt.flags >> 15 & 1, opt.version
+        edns, do = edns_bucket(opt.size, config.edges), opt.flags >> 15 & 1
+        version = str(opt.version)
     else:
-        edns, do, version = ("unseen" if opt is UNFINISHED and arcount else "no_edns"), 0, None
+        edns = version = "unseen" if opt is UNFINISHED and arcount else "no_edns"
+        do = 0
     row = Row(
         af=af,
         proto="udp",
@@ -331,7 +333,7 @@ def _skip_owner(wire: bytes, at: int) -> int | None:
 
 
 @cache
-def _bucket(size: int, edges: tuple[int, ...]) -> str:
+def edns_bucket(size: int, edges: tuple[int, ...]) -> str:
     """The EDNS bucket of an advertised size: `leq` below each edge, then the edge, then `gt`."""
     for edge in edges:
         if size < edge:
@@ -371,7 +373,7 @@ class Table:
     opcodes: Counter[int] = field(default_factory=Counter)
     flags: Counter[int] = field(default_factory=Counter)
     classes: Counter[int] = field(default_factory=Counter)
-    edns_versions: Counter[int] = field(default_factory=Counter)
+    edns_versions: Counter[str] = field(default_factory=Counter)
     sizes: Counter[int] = field(default_factory=Counter)
     name_lengths: Counter[int] = field(default_factory=Counter)
     name_labels: Counter[int] = field(default_factory=Counter)
@@ -386,8 +388,7 @@ class Table:
             self.rows[verdict.row] += 1
             query = verdict.query
             self.classes[query.qclass] += 1
-            if query.edns_version is not None:
-                self.edns_versions[query.edns_version] += 1
+            self.edns_versions[query.edns_version] += 1
             self.sizes[query.size] += 1
             self.name_lengths[query.name_length] += 1
             self.name_labels[query.name_labels] += 1

@@ -1,0 +1,59 @@
+"""The packets of a capture as Ethernet frames, read with dpkt: no line of xdpdns's own reader."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import dpkt
+
+ETHERNET, NULL, LOOP, SLL, SLL2 = 1, 0, 108, 113, 276
+RAW = frozenset({12, 14, 101})
+RAW_IPV4, RAW_IPV6 = 228, 229
+CARRIES_IP = frozenset({ETHERNET, NULL, LOOP, SLL, SLL2, RAW_IPV4, RAW_IPV6}) | RAW
+
+ADDRESSES = bytes(12)
+NO_ETHERTYPE = 0
+
+
+def read(path: Path) -> list[bytes]:
+    """All packets of the file as Ethernet frames.
+
+    Raises:
+        ValueError: dpkt can't read the file, or its link type does not carry IP.
+    """
+    with path.open("rb") as file:
+        try:
+            reader = dpkt.pcap.UniversalReader(file)
+            linktype = reader.datalink()
+            if linktype not in CARRIES_IP:
+                raise ValueError(f"link type {linktype}")
+            return [to_ethernet(packet, linktype) for _, packet in reader]
+        except (dpkt.Error, struct.error) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def to_ethernet(packet: bytes, linktype: int) -> bytes:
+    """The packet with its link header replaced by an Ethernet header (tcpdump.org/linktypes.html).
+
+    A packet that is shorter than its link header becomes a frame without EtherType (0).
+    """
+    if linktype == ETHERNET:
+        return packet
+    ethertype, start = NO_ETHERTYPE, 0
+    if linktype in RAW and packet:
+        ethertype = {4: 0x0800, 6: 0x86DD}.get(packet[0] >> 4, NO_ETHERTYPE)
+    elif linktype == RAW_IPV4:
+        ethertype = 0x0800
+    elif linktype == RAW_IPV6:
+        ethertype = 0x86DD
+    elif linktype == SLL and len(packet) >= 16:
+        ethertype, start = int.from_bytes(packet[14:16], "big"), 16
+    elif linktype == SLL2 and len(packet) >= 20:
+        ethertype, start = int.from_bytes(packet[:2], "big"), 20
+    elif linktype in (NULL, LOOP) and len(packet) >= 4:
+        family, start = packet[:4], 4
+        # In the byte order of the machine that captured; numbers of PF_INET6 differ by system.
+        number = family[0] or family[3]
+        ethertype = 0x0800 if number == 2 else 0x86DD if number in (10, 24, 28, 30) else 0
+    return ADDRESSES + ethertype.to_bytes(2, "big") + packet[start:]
