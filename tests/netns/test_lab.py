@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
 import dns.message
 import pytest
 
-from tests.netns.actors import dig, dnsperf, start_nsd
+from tests.netns.actors import Prometheus, dig, dnsperf, start_nsd
 from tests.netns.lab import SERVER4, SERVER6, Lab, wait_until
 from tests.netns.scrape import Scrape
 
@@ -72,6 +73,19 @@ def test_says_why_a_program_ended_early(lab: Lab) -> None:
     broken = lab.start(lab.server, ["sh", "-c", "echo no such thing >&2; exit 3"], "sh")
     with pytest.raises(RuntimeError, match="exited 3: no such thing"):
         broken.wait_until("nothing", lambda: False, timeout=5)
+
+
+def test_prometheus_stores_what_is_served(lab: Lab) -> None:
+    (lab.tmp / "metrics").write_text('# TYPE x_total counter\nx_total{tld="a\\\\b"} 7\n')
+    serve = [sys.executable, "-m", "http.server", "10530", "--directory", str(lab.tmp)]
+    lab.start(lab.server, serve, "http")
+    prometheus = Prometheus(lab)
+    prometheus.wait_for_scrape(after=time.time())
+    [(labels, value)] = prometheus.query("x_total")
+    assert (labels["tld"], value) == ("a\\b", 7)
+    assert prometheus.value("sum(x_total) * 2") == 14
+    assert prometheus.value("absent_total") is None
+    assert lab.server.rx_packets() == 0
 
 
 def test_scrape_sums_by_label() -> None:
