@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import prometheus_client
@@ -106,3 +108,45 @@ def _generate(collector: Collector, om: bool) -> bytes:
         return prometheus_client.generate_latest(collector)
     text: bytes = openmetrics.exposition.generate_latest(collector)  # type: ignore[no-untyped-call]
     return text.removesuffix(OPENMETRICS_EOF)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The requests that wait for one reading."""
+
+    variants: set[Variant]
+    task: asyncio.Task[dict[Variant, bytes]]
+
+
+class SharedScraper:
+    """Lets concurrent requests share readings: while one runs, all that come share the next.
+
+    A request never joins a reading that has begun. So what it gets was counted after it asked, as
+    if it were alone, and however many ask at once, they cost two readings.
+    """
+
+    def __init__(self, scraper: Scraper) -> None:
+        self._scraper = scraper
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="scrape")
+        self._running = asyncio.Lock()
+        self._next: _Batch | None = None
+
+    async def get(self, variant: Variant) -> bytes:
+        """Wait for the body of /metrics, of counts not older than this call."""
+        if self._next is None:
+            variants: set[Variant] = set()
+            self._next = _Batch(variants, asyncio.create_task(self._run(variants)))
+        batch = self._next
+        batch.variants.add(variant)
+        # a client that goes away must not take the others' reading with it
+        return (await asyncio.shield(batch.task))[variant]
+
+    async def _run(self, variants: set[Variant]) -> dict[Variant, bytes]:
+        async with self._running:
+            self._next = None  # this batch: from here on nobody can join it
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._worker, self._scraper.scrape, variants)
+
+    def close(self) -> None:
+        """Start no more readings; one that runs is not waited for."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
