@@ -5,7 +5,7 @@ the kernel makes and clears a page, copies the frame into it and frees it; the p
 60 to 150, reading the capture less than 200. Measured against the plain loop: arguments boxed once
 and the attribute written through a memoryview, 1.2; keeping the interpreter's lock during the call,
 1.07; a shorter attribute, or not looking at the return code, 1.0; two processes or two threads that
-share the file's windows, 0.85 to 1.0 on two busy CPUs. TEST_RUN can repeat one frame but not run a
+take turns with the windows, 0.8 on two CPUs. TEST_RUN can repeat one frame but not run a
 batch of different ones, and its live-frame mode is for programs that redirect.
 """
 
@@ -129,7 +129,7 @@ class _Runner:
             if length < ETHERNET_HEADER:
                 self.too_short += 1
                 continue
-            code = run_at(base + offset, min(length, LONGEST_FRAME))
+            code = run_at(base + offset, length if length < LONGEST_FRAME else LONGEST_FRAME)
             if code != XDP_PASS:
                 raise KernelError(
                     f"the program returned {code} where it must let the packet pass: "

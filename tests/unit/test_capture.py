@@ -331,6 +331,27 @@ def test_nonsense_is_an_error_with_its_offset(tmp_path: Path, case: str) -> None
     assert str(error).endswith(".")
 
 
+def test_damage_of_any_kind_is_a_capture_error(tmp_path: Path) -> None:
+    pick = random.Random(4)
+    few = PACKETS[:6]
+    stamped = interface(options=option(9, b"\x06") + option(14, bytes(8)))
+    blocks = section() + stamped + b"".join(enhanced(time // 1000, data) for time, data in few)
+    blocks += block(3, struct.pack("<I", 4) + b"abcd") + section(">") + interface(101, ">")
+    files = [pcap(few), pcap(few, 113, ">"), pcap(few, 0), blocks]
+    files += [COMPRESSORS[form](blocks) for form in ("gz", "xz", "zst")]
+    readable = 0
+    for _ in range(2000):
+        data = bytearray(pick.choice(files))
+        for _ in range(pick.randrange(1, 6)):
+            at = pick.randrange(len(data))
+            data[at : at + pick.choice((0, 1, 1, 1, 9))] = pick.randbytes(pick.choice((0, 1, 1, 9)))
+        try:
+            readable += len(list(frames(write(tmp_path, bytes(data)))))
+        except CaptureError as error:
+            assert str(error).endswith(".")  # noqa: PT017 - many files are still good
+    assert readable
+
+
 @pytest.mark.parametrize(
     ("data", "text"),
     [
