@@ -17,20 +17,27 @@ NO_ETHERTYPE = 0
 
 
 def read(path: Path) -> list[bytes]:
-    """All packets of the file as Ethernet frames.
+    """All packets of the file as Ethernet frames; those before the damage if the file is damaged.
 
     Raises:
         ValueError: dpkt can't read the file, or its link type does not carry IP.
     """
+    frames = []
     with path.open("rb") as file:
         try:
             reader = dpkt.pcap.UniversalReader(file)
-            linktype = reader.datalink()
-            if linktype not in CARRIES_IP:
-                raise ValueError(f"link type {linktype}")
-            return [to_ethernet(packet, linktype) for _, packet in reader]
         except (dpkt.Error, struct.error) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
+        # The upper half says whether frames have a checksum at their end.
+        linktype = reader.datalink() & 0xFFFF
+        if linktype not in CARRIES_IP:
+            raise ValueError(f"link type {linktype}")
+        try:
+            for _, packet in reader:
+                frames.append(to_ethernet(packet, linktype))
+        except dpkt.NeedData:
+            return frames
+    return frames
 
 
 def to_ethernet(packet: bytes, linktype: int) -> bytes:

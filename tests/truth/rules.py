@@ -141,12 +141,15 @@ def explain(case: Case) -> str | None:
     return next((rule.__name__ for rule in RULES if rule(case)), None)
 
 
-def _unseen(case: Case) -> bool:
-    """We could not reach an OPT, tshark says what is there; the rows are the same otherwise."""
-    ours, theirs = case.ours.row, case.theirs
+def beyond_reach(ours: Row | None, theirs: Row | None) -> bool:
+    """We could not reach an OPT, they say what is there; the rows are the same otherwise."""
     if ours is None or theirs is None or ours.edns != "unseen":
         return False
     return theirs._replace(edns=ours.edns, do=ours.do) == ours
+
+
+def _unseen(case: Case) -> bool:
+    return beyond_reach(case.ours.row, case.theirs)
 
 
 def _ip_header(frame: bytes) -> int:
