@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The OPT record (RFC 6891 6.1.2): the first record of type 41 among those that the counts announce after the question.
+ * Records are stepped over by their syntax alone; a pointer in an owner name ends it and is not followed.
+ */
+#ifndef XDPDNS_PARSE_EDNS_H
+#define XDPDNS_PARSE_EDNS_H
+
+#include "cursor.h"
+#include "parse_dns.h"
+#include "stats_key.h"
+
+#define TYPE_OPT     41
+#define RECORD_FIXED 10 /* type, class, TTL, rdlength */
+
+/* The walk must end somewhere; a query has one to three records, and a name at most 127 labels. */
+#define WALK_STEPS_MAX 256
+#define WALK_BYTES_MAX 0x3fff
+
+struct edns {
+	u8 bucket; /* EDNS_... */
+	u8 do_bit; /* 0 or 1 */
+	u8 version;
+	u16 size; /* the class field: the sender's UDP payload size in bytes */
+};
+
+/*
+ * Numbers the size's bucket: below the first edge 0, equal to it 1, between it and the second 2, and so on.
+ * EDNS_EDGES(X), compiled in by the agent, is X(edge) X(edge) ... in ascending order.
+ */
+static __always_inline u8 edns_bucket(u16 size)
+{
+	u32 bucket = EDNS_BUCKETS;
+
+#define X(edge) bucket += (size >= (edge)) + (size > (edge));
+	EDNS_EDGES(X)
+#undef X
+	return bucket;
+}
+
+/*
+ * An OPT record is handed around as the word behind its owner name: type, size, extended rcode, version, first byte of
+ * the flags, in memory order. These stand for none; their type isn't OPT.
+ */
+#define OPT_ABSENT 0ULL
+#define OPT_UNSEEN 1ULL
+
+static __always_inline bool is_opt(u64 fixed)
+{
+	return (u16)fixed == __builtin_bswap16(TYPE_OPT);
+}
+
+/* What the message holds from an offset on; below zero past its end. */
+static __always_inline s64 bytes_left(const struct message *m, u64 at)
+{
+	s64 left = (s64)m->len - (s64)at;
+
+	opaque(left); /* of a difference the verifier learns nothing about m->len, which would split the walk */
+	return left;
+}
+
+/*
+ * The walk over `records` records (one or more) from `at`, for the rare message whose only record isn't the OPT: TSIG
+ * before it, an IXFR's SOA, answers. A step is a label of an owner name, or a name's end with the record behind it.
+ */
+static __always_inline u64 search_opt(const struct message *m, u64 at, u64 records)
+{
+	blur(at, m->start, 0x3fff);
+	blur(records, m->start, 0x3ffff);
+#pragma nounroll
+	for (int step = 0; step < WALK_STEPS_MAX; step++) {
+		const u8 *p = m->start + at;
+		u64 fixed, len;
+
+		if (bytes_left(m, at) < 1 || p + 1 > m->frame_end)
+			return OPT_UNSEEN;
+		len = *p;
+		if (len == 0 || len >= 0xc0) {
+			at += len ? 2 : 1;
+			p = m->start + at;
+			if (bytes_left(m, at) < RECORD_FIXED || p + RECORD_FIXED > m->frame_end)
+				return OPT_UNSEEN;
+			fixed = load64(p);
+			if (is_opt(fixed))
+				return fixed;
+			at += RECORD_FIXED + load_be16(p + 8);
+			records--;
+			if (records == 0)
+				return OPT_ABSENT;
+		} else if (len <= LABEL_MAX) {
+			at += len + 1;
+		} else {
+			return OPT_UNSEEN;
+		}
+		if (at > WALK_BYTES_MAX)
+			return OPT_UNSEEN;
+		/* labels and records in any order come to the same */
+		blur(at, m->start, 0x3fff);
+		blur(records, m->start, 0x3ffff);
+	}
+	return OPT_UNSEEN;
+}
+
+static __always_inline u64 find_opt(const struct message *m, const struct question *q, u64 counts)
+{
+	/* Numbers and a pointer of their own: what the verifier learns of them here shall not split the walk below. */
+	u64 beyond = counts - COUNTS(1, 0, 0, 0) + opaque_zero(m->start);
+	u64 end = q->end, fixed;
+	const u8 *p;
+
+	blur(end, m->start, 511);
+	p = m->start + end;
+	if (beyond == 0)
+		return OPT_ABSENT;
+	/* The usual place: the only record, its owner the root. */
+	if (beyond == COUNTS(0, 0, 0, 1) && bytes_left(m, end) >= 1 + RECORD_FIXED &&
+	    p + 1 + RECORD_FIXED <= m->frame_end) {
+		fixed = load64(p);
+		if ((u8)fixed == 0 && is_opt(fixed >> 8))
+			return fixed >> 8;
+	}
+	fixed = search_opt(m, q->end,
+			   __builtin_bswap16(counts >> 16) + __builtin_bswap16(counts >> 32) +
+			       __builtin_bswap16(counts >> 48));
+	/* Without additional records there is nothing that the walk could have missed. */
+	return fixed == OPT_UNSEEN && !(counts >> 48) ? OPT_ABSENT : fixed;
+}
+
+static __always_inline void parse_edns(const struct message *m, const struct question *q, u64 counts, struct edns *e)
+{
+	u64 fixed = find_opt(m, q, counts);
+
+	if (is_opt(fixed)) {
+		e->size = __builtin_bswap16((u16)(fixed >> 16));
+		e->bucket = edns_bucket(e->size);
+		e->version = fixed >> 40;
+		e->do_bit = (fixed >> 55) & 1;
+	} else {
+		e->size = 0;
+		e->bucket = fixed == OPT_UNSEEN ? EDNS_UNSEEN : EDNS_NONE;
+		e->version = 0;
+		e->do_bit = 0;
+	}
+}
+
+#endif

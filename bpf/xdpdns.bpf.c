@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * xdpdns: counts incoming DNS queries by their features, and every packet by its outcome.
+ *
+ * Entry points, maps and record(): the only file with map operations, since BCC rewrites them only here. The program
+ * never writes to a packet and always returns XDP_PASS.
+ *
+ * The agent compiles the configuration in: KEY_... and TLD_BYTES (stats_key.h), WATCHED_PORT (parse_udp.h), EDNS_EDGES
+ * (parse_edns.h), TLDS_BOUNDED, QTYPE_REGISTERED; and sets the maps' sizes when it creates them.
+ */
+#include "counters.h"
+#include "cursor.h"
+#include "outcomes.h"
+#include "parse_dns.h"
+#include "parse_edns.h"
+#include "parse_eth.h"
+#include "parse_ip.h"
+#include "parse_tld.h"
+#include "parse_udp.h"
+#include "stats_key.h"
+
+#define RETURNS_XDP_PASS 2
+
+BPF_TABLE("percpu_hash", struct stats_key, u64, queries, 1);
+BPF_TABLE("percpu_array", u32, struct counters, counters, 1);
+
+#if KEY_TLD && TLDS_BOUNDED
+struct tld_key {
+	u8 tld[TLD_BYTES]; /* as in stats_key */
+};
+/* The allow-list; the value is the label's length, since a zero byte may also be part of a label. */
+BPF_TABLE("hash", struct tld_key, u64, tlds, 1);
+#endif
+
+/* What a query is counted by, besides its key. */
+struct features {
+	struct question question;
+	struct edns edns;
+	u32 size; /* bytes of the message */
+	u8 header2;
+	u8 header3;
+};
+
+static __always_inline bool count_in_row(struct stats_key *key)
+{
+	u64 *count = queries.lookup(key);
+
+	if (!count)
+		return false;
+	*count += 1;
+	return true;
+}
+
+/* 0, or the negative error of the insertion. Another CPU may be first: then its row is there to add to. */
+static __always_inline int count_in_new_row(struct stats_key *key)
+{
+	u64 one = 1;
+	int err = queries.insert(key, &one);
+
+	if (err && count_in_row(key))
+		return 0;
+	return err;
+}
+
+static __always_inline bool fold_tld(struct stats_key *key)
+{
+#if KEY_TLD
+	if (key->tld_len == TLD_LEN_OTHER)
+		return false;
+	key->tld_len = TLD_LEN_OTHER;
+	__builtin_memset(key->tld, 0, sizeof(key->tld));
+	return true;
+#else
+	return false;
+#endif
+}
+
+static __always_inline bool is_listed(struct stats_key *key)
+{
+#if KEY_TLD && TLDS_BOUNDED
+	u64 *len = tlds.lookup((struct tld_key *)key->tld);
+
+	return len && *len == key->tld_len;
+#else
+	return true;
+#endif
+}
+
+/* Folds values that are on no list, so that a sender can't make more rows than the lists allow. */
+static __always_inline bool bound_values(struct stats_key *key)
+{
+	bool changed = false;
+
+#if KEY_QTYPE
+	if (key->qtype != QTYPE_OTHER && !(QTYPE_REGISTERED(key->qtype))) {
+		key->qtype = QTYPE_OTHER;
+		changed = true;
+	}
+#endif
+	if (!is_listed(key))
+		changed |= fold_tld(key);
+	return changed;
+}
+
+/* A query whose row was not found: the only path that asks lists or makes rows. */
+static __always_inline void count_unknown(struct stats_key *key, struct counters *c)
+{
+	int err;
+
+	if (bound_values(key) && count_in_row(key))
+		return;
+	err = count_in_new_row(key);
+	if (!err)
+		return;
+	if (fold_tld(key) && (count_in_row(key) || !count_in_new_row(key))) {
+		c->folded += 1;
+		return;
+	}
+	if (err == -7 /* E2BIG */)
+		c->overflow[OVERFLOW_MAP_FULL] += 1;
+	else
+		c->overflow[OVERFLOW_MAP_ERROR] += 1;
+}
+
+static __always_inline void make_key(struct stats_key *key, const struct ip_payload *ip, const struct message *m,
+				     const struct features *f)
+{
+	u64 head = 0;
+
+#if KEY_AF
+	head |= KEY_HEAD(af, ip->af);
+#endif
+#if KEY_PROTO
+	head |= KEY_HEAD(proto, ip->proto);
+#endif
+#if KEY_QR
+	head |= KEY_HEAD(bits, f->header2 & HEADER2_QR ? BIT_QR : 0);
+#endif
+#if KEY_DO
+	head |= KEY_HEAD(bits, f->edns.do_bit ? BIT_DO : 0);
+#endif
+#if KEY_AD
+	head |= KEY_HEAD(bits, f->header3 & HEADER3_AD ? BIT_AD : 0);
+#endif
+#if KEY_EDNS
+	head |= KEY_HEAD(edns, f->edns.bucket);
+#endif
+#if KEY_QTYPE
+	head |= KEY_HEAD(qtype, f->question.qtype);
+#endif
+#if KEY_TLD
+	u32 len = f->question.last_len;
+
+	if (len == 0 || len > TLD_BYTES) {
+		__builtin_memset(key->tld, 0, sizeof(key->tld));
+		len = len ? TLD_LEN_OTHER : 0;
+	} else {
+		read_tld((u64 *)key->tld, m, &f->question);
+	}
+	head |= KEY_HEAD(tld_len, len);
+#endif
+	*(u64 *)key = head;
+}
+
+static __always_inline void count_header(struct counters *c, const struct features *f)
+{
+	c->header2[f->header2] += 1;
+	c->header3[f->header3] += 1;
+}
+
+static __always_inline void count_marginals(struct counters *c, const struct features *f)
+{
+	u32 version = f->edns.version < 2 ? f->edns.version + VERSION_0 : VERSION_OTHER;
+	u32 step = f->size / SIZE_STEP;
+
+	if (f->edns.bucket < EDNS_BUCKETS)
+		version = f->edns.bucket == EDNS_NONE ? VERSION_NO_EDNS : VERSION_UNSEEN;
+	c->version[version] += 1;
+	c->qclass[qclass_index(f->question.qclass)] += 1;
+	c->name_len[f->question.name_len & 255] += 1;
+	c->name_labels[f->question.labels & 127] += 1;
+	if (step >= SIZE_BUCKETS)
+		step = SIZE_BUCKETS - 1;
+	c->size[step] += 1;
+	c->size_sum += f->size;
+}
+
+/*
+ * Expresses the message's place as the least that headers take plus a number of which the verifier knows only the
+ * bounds, however the cursor got there: else it would walk all that follows once for each framing. The constant part
+ * is what lets read_tld() look back from the name's end.
+ */
+static __always_inline enum outcome locate(struct message *m, const struct cursor *c, const u8 *data, u64 len)
+{
+	u64 beyond = c->pos - data - MESSAGE_AT_MIN;
+	const u8 *base = data + MESSAGE_AT_MIN;
+
+	if (beyond > MESSAGE_AT_MAX - MESSAGE_AT_MIN)
+		return OUTCOME_IP_EXT_TOO_LONG; /* can't be: parse_ip.h allows no more */
+	opaque(base);
+	blur(len, data, 0xffff);
+	m->start = base + beyond;
+	m->frame_end = c->end;
+	m->len = len;
+	return OUTCOME_GO_ON;
+}
+
+/* Layer by layer to the question; what is found stays in `ip`, `m` and `f`. */
+static __always_inline enum outcome classify(const u8 *data, const u8 *end, struct ip_payload *ip, struct message *m,
+					     struct features *f)
+{
+	struct cursor c = {.pos = data, .end = end};
+	enum outcome bad;
+	u16 ethertype;
+	u64 counts;
+
+	bad = parse_eth(&c, &ethertype);
+	if (bad)
+		return bad;
+	if (ethertype == ETHERTYPE_IPV4)
+		bad = parse_ipv4(&c, ip);
+	else if (ethertype == ETHERTYPE_IPV6)
+		bad = parse_ipv6(&c, ip);
+	else
+		return OUTCOME_NOT_IP;
+	if (bad)
+		return bad;
+	if (ip->proto != PROTO_UDP)
+		return parse_other(&c, ip);
+	bad = parse_udp(&c, ip, &f->size);
+	if (bad)
+		return bad;
+
+	bad = locate(m, &c, data, f->size);
+	if (bad)
+		return bad;
+	/* an index into counters, of which the verifier keeps all details: not those of m->len, please */
+	f->size = m->len + opaque_zero(data);
+	bad = parse_header(m, &f->header2, &f->header3, &counts);
+	if (bad)
+		return bad;
+	bad = parse_question(m, &f->question);
+	if (bad)
+		return bad;
+	parse_edns(m, &f->question, counts, &f->edns);
+	return OUTCOME_GO_ON;
+}
+
+int xdpdns_ingress(struct xdp_md *ctx)
+{
+	struct stats_key key;
+	struct ip_payload ip;
+	struct message m;
+	struct features f;
+	enum outcome outcome;
+	struct counters *c;
+	u32 zero = 0;
+
+	outcome = classify((const u8 *)(long)ctx->data, (const u8 *)(long)ctx->data_end, &ip, &m, &f);
+	c = counters.lookup(&zero);
+	if (!c) /* an array's first element is always there; the verifier doesn't know */
+		return RETURNS_XDP_PASS;
+	c->outcome[outcome] += 1;
+	if (outcome >= OUTCOME_HEADER_SEEN)
+		count_header(c, &f);
+	if (outcome != OUTCOME_QUERY)
+		return RETURNS_XDP_PASS;
+	count_header(c, &f);
+	make_key(&key, &ip, &m, &f);
+	count_marginals(c, &f);
+	if (!count_in_row(&key))
+		count_unknown(&key, c);
+	return RETURNS_XDP_PASS;
+}
