@@ -7,6 +7,7 @@ The names are :mod:`xdpdns.catalogue`'s; nothing here knows a text format, for
 from __future__ import annotations
 
 import platform
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -87,11 +88,11 @@ def fold(histogram: Histogram, edges: Iterable[int]) -> dict[tuple[str, ...], Nu
     An edge that isn't one of the histogram's own bounds moves down to the next bound, since only
     there the count is exact; two edges that meet become one.
     """
-    below = dict(zip(histogram.bounds, accumulate(histogram.counts), strict=False))
-    bounds = {max((b for b in below if b <= edge), default=-1) for edge in edges} - {-1}
+    below = list(accumulate(histogram.counts))
+    at = sorted({bisect_right(histogram.bounds, edge) - 1 for edge in edges} - {-1})
     # canonical floats, as OpenMetrics wants them: one series whatever format a scrape negotiates
-    rows: dict[tuple[str, ...], Number] = {(f"{b}.0",): below[b] for b in sorted(bounds)}
-    return rows | {("+Inf",): histogram.count}
+    rows: dict[tuple[str, ...], Number] = {(f"{histogram.bounds[i]}.0",): below[i] for i in at}
+    return rows | {("+Inf",): below[-1]}
 
 
 def _histogram(metric: Metric, name: tuple[str], histogram: Histogram) -> Iterator[Block]:

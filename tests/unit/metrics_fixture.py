@@ -30,7 +30,7 @@ MARGINALS = Marginals(
     flags={"rd": 3},
     classes={"IN": 4, "CH": 1},
     edns_versions={"0": 2},
-    size=histogram(16, 32),
+    size=histogram(16, 256),
     name_length=histogram(1, 256),
     name_labels=histogram(1, 128),
 )
