@@ -87,7 +87,7 @@ def replay(
             with Capture(path) as capture:
                 capture.frames()
                 total += capture.size
-    runner = _Runner(program.fd)
+    runner = Runner(program.fd)
     warnings: list[CaptureError] = []
     done = 0
     for path in files:
@@ -113,7 +113,7 @@ def replay(
     )
 
 
-class _Runner:
+class Runner:
     """Runs batches of frames and keeps what the program can't count."""
 
     def __init__(self, fd: int) -> None:

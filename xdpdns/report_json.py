@@ -17,8 +17,8 @@ def to_json(snapshot: Snapshot) -> dict[str, Any]:
 
     `packets` is the sum of `outcomes`, which names every outcome, also those that did not occur.
     `queries` has an object for each row: a string for each dimension (bits are "0" and "1"), and
-    `count`. Queries that found no room in a row are in `overflow`. Histograms have a count for each
-    bucket (not cumulative), one more than `bounds` (inclusive upper edges).
+    `count`. Queries that found no room in a row are in `overflow`. A histogram has its non-empty
+    buckets (not cumulative), each under its inclusive upper edge, the last one's being "+Inf".
     """
     return {
         "packets": snapshot.packets,
@@ -46,9 +46,11 @@ def _marginals(marginals: Marginals) -> dict[str, Any]:
 
 
 def _histogram(histogram: Histogram) -> dict[str, Any]:
+    edges = [*map(str, histogram.bounds), "+Inf"]
     return {
-        "bounds": list(histogram.bounds),
-        "counts": list(histogram.counts),
+        "buckets": {
+            edge: count for edge, count in zip(edges, histogram.counts, strict=True) if count
+        },
         "count": histogram.count,
         "sum": histogram.sum,
     }

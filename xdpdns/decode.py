@@ -1,0 +1,182 @@
+"""From the maps' bytes to a Snapshot: sums over the CPUs, and numbers to words.
+
+A key that was decoded once is remembered with its labels: keys are never deleted, so there are
+never more than the map has entries, and every scrape after the first only looks them up.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from itertools import chain
+
+import dns.opcode
+
+from xdpdns import kernel, vocab
+from xdpdns.layout import Field, Layout
+from xdpdns.settings import ProgramSettings
+from xdpdns.snapshot import Histogram, Marginals, Snapshot
+
+# The order of enum qclass_index, version_index and overflow_index in bpf/counters.h.
+QCLASSES = ("IN", "CH", "HS", "NONE", "ANY", vocab.OTHER)
+EDNS_VERSIONS = (vocab.NO_EDNS, "0", "1", vocab.OTHER, vocab.EDNS_UNSEEN)
+OVERFLOWS = ("map_full", "map_error")
+
+SIZE_STEP = 16
+"""Bytes that a bucket of the query size spans (bpf/counters.h)."""
+
+# Flags by their bit in the header's third and fourth byte (RFC 1035 4.1.1, RFC 4035 3.1.6).
+_HEADER2_FLAGS = {"qr": 0x80, "aa": 0x04, "tc": 0x02, "rd": 0x01}
+_HEADER3_FLAGS = {"ra": 0x80, "z": 0x40, "ad": 0x20, "cd": 0x10}
+
+# BIT_QR, BIT_DO, BIT_AD of bpf/stats_key.h, TLD_LEN_OTHER and QTYPE_OTHER.
+_BITS = {"qr": 1, "do": 2, "ad": 4}
+_TLD_LEN_OTHER = 255
+_QTYPE_OTHER = 65535
+
+
+def sum_cpus(values: memoryview, cpus: int) -> array[int]:
+    """Add the CPUs' values of each key.
+
+    `values` holds `cpus` u64 for each key, the key's together. All values of one CPU are added at
+    once, as one long integer: no sum reaches 2**64, so nothing is carried into a neighbour.
+    """
+    columns = values.cast("Q")
+    keys = len(columns) // cpus
+    total = 0
+    for cpu in range(cpus):
+        total += int.from_bytes(columns[cpu::cpus].tobytes(), "little")
+    return array("Q", total.to_bytes(keys * 8, "little"))
+
+
+class Decoder:
+    """Reads the maps of one program whose structs lie as `key` and `counters` say."""
+
+    def __init__(self, key: Layout, counters: Layout, settings: ProgramSettings) -> None:
+        self._key_size = key.size
+        self._counters = counters
+        self._settings = settings
+        self._cpus = kernel.possible_cpus()
+        self._labels_of = _key_decoder(key, settings)
+        self._seen: dict[bytes, tuple[str, ...]] = {}
+
+    def snapshot(self, queries_fd: int, counters_fd: int) -> Snapshot:
+        """Read both maps.
+
+        The rows are read first: a query that arrives meanwhile may be in the outcomes and not yet
+        in its row, never the other way round.
+        """
+        queries = self._rows(queries_fd)
+        return self._with_counters(queries, counters_fd)
+
+    def _rows(self, fd: int) -> dict[tuple[str, ...], int]:
+        rows: dict[tuple[str, ...], int] = {}
+        size, seen = self._key_size, self._seen
+        for keys, values in kernel.map_lookup_batch(fd, size, 8 * self._cpus):
+            raw = bytes(keys)
+            each = [raw[at : at + size] for at in range(0, len(raw), size)]
+            for key in each:
+                if key not in seen:
+                    seen[key] = self._labels_of(key)
+            rows.update(zip(map(seen.__getitem__, each), sum_cpus(values, self._cpus), strict=True))
+        return rows
+
+    def _with_counters(self, queries: dict[tuple[str, ...], int], fd: int) -> Snapshot:
+        size = (self._counters.size + 7) // 8 * 8
+        raw = kernel.map_lookup(fd, b"\0\0\0\0", size * self._cpus)
+        total = sum(
+            int.from_bytes(raw[at : at + size], "little") for at in range(0, len(raw), size)
+        )
+        words = array("Q", total.to_bytes(size, "little"))
+
+        def member(name: str) -> list[int]:
+            field: Field = self._counters.fields[name]
+            return words[field.offset // 8 : field.offset // 8 + field.count].tolist()
+
+        header2, header3 = member("header2"), member("header3")
+        sizes = member("size")
+        marginals = Marginals(
+            opcodes=_opcodes(header2),
+            flags={
+                flag: sum(count for value, count in enumerate(counts) if value & bit)
+                for flag, bit, counts in chain(
+                    ((name, bit, header2) for name, bit in _HEADER2_FLAGS.items()),
+                    ((name, bit, header3) for name, bit in _HEADER3_FLAGS.items()),
+                )
+            },
+            classes=dict(zip(QCLASSES, member("qclass"), strict=True)),
+            edns_versions=dict(zip(EDNS_VERSIONS, member("version"), strict=True)),
+            size=Histogram(
+                bounds=tuple(range(SIZE_STEP - 1, SIZE_STEP * (len(sizes) - 1), SIZE_STEP)),
+                counts=tuple(sizes),
+                sum=member("size_sum")[0],
+            ),
+            name_length=_exact(member("name_len")),
+            name_labels=_exact(member("name_labels")),
+        )
+        return Snapshot(
+            dimensions=self._settings.labels,
+            queries=queries,
+            outcomes=dict(zip(vocab.outcomes(), member("outcome"), strict=True)),
+            marginals=marginals,
+            overflow=dict(zip(OVERFLOWS, member("overflow"), strict=True)),
+            folded=member("folded")[0],
+            map_entries={"queries": len(queries)},
+            map_max_entries={"queries": self._settings.max_series},
+        )
+
+
+def _exact(counts: list[int]) -> Histogram:
+    """A histogram of counts by value: one bucket for each of 0, 1, 2, ..."""
+    return Histogram(
+        bounds=tuple(range(len(counts) - 1)),
+        counts=tuple(counts),
+        sum=sum(value * count for value, count in enumerate(counts)),
+    )
+
+
+def _opcodes(header2: list[int]) -> dict[str, int]:
+    """Messages by opcode, bits 3 to 6 of the header's third byte."""
+    counts = [0] * 16
+    for value, count in enumerate(header2):
+        counts[value >> 3 & 15] += count
+    return {
+        dns.opcode.to_text(dns.opcode.Opcode.make(opcode)): count
+        for opcode, count in enumerate(counts)
+    }
+
+
+def _key_decoder(key: Layout, settings: ProgramSettings) -> Callable[[bytes], tuple[str, ...]]:
+    """A function from a raw key to its label values, in the order of settings.labels."""
+    names = tuple(name for name in key.fields if name != "zero")
+    unpack = key.unpacker(names).unpack
+    buckets = vocab.edns_buckets(settings.edns_edges)
+    registered = settings.qtypes == "registered"
+
+    def qtype(number: int) -> str:
+        if registered and number == _QTYPE_OTHER:
+            return vocab.OTHER
+        return vocab.qtype_text(number)
+
+    def tld(label: bytes, length: int) -> str:
+        if length == _TLD_LEN_OTHER:
+            return vocab.OTHER
+        return vocab.tld_text(label[len(label) - length :])
+
+    def labels(raw: bytes) -> tuple[str, ...]:
+        fields = dict(zip(names, unpack(raw), strict=True))
+        bits = fields.get("bits", 0)
+        words = {name: "1" if bits & bit else "0" for name, bit in _BITS.items()}
+        if "af" in fields:
+            words["af"] = vocab.AF_NAMES[fields["af"]]
+        if "proto" in fields:
+            words["proto"] = vocab.PROTO_NAMES[fields["proto"]]
+        if "edns" in fields:
+            words["edns"] = buckets[fields["edns"]]
+        if "qtype" in fields:
+            words["qtype"] = qtype(fields["qtype"])
+        if "tld" in fields:
+            words["tld"] = tld(fields["tld"], fields["tld_len"])
+        return tuple(words[name] for name in settings.labels)
+
+    return labels

@@ -1,0 +1,220 @@
+"""Compiles the BPF program: the only place that imports bcc, in a process that ends right after.
+
+Importing BCC costs some 75 MB and compiling 125 MB more, and LLVM is a lot of code; none of it
+stays in the agent. What comes back is plain: instructions, the maps they want, and the layouts of
+the structs. The caller creates the maps and loads the program itself (loader.py).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import pickle
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from xdpdns import vocab
+from xdpdns.errors import CompileError, MissingNeedError, XdpdnsError
+from xdpdns.kernel import PSEUDO_MAP_FD, MapSpec
+from xdpdns.layout import Field, Layout
+from xdpdns.settings import ProgramSettings
+
+ENTRY = "xdpdns_ingress"
+"""The program's function, and so its name in the kernel (bpf_prog_info.name)."""
+
+_MAP_KINDS = {"queries": "hash", "counters": "array", "tlds": "hash"}
+_LOAD_IMM64 = 0x18
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The program as bytes, before any map exists.
+
+    `insns` are struct bpf_insn; `relocations` says which map the 64-bit load at an index of theirs
+    refers to. `key` is struct stats_key, `counters` struct counters. `seconds` is the compiler's
+    time, its import included.
+    """
+
+    insns: bytes
+    relocations: dict[int, str]
+    maps: dict[str, MapSpec]
+    key: Layout
+    counters: Layout
+    seconds: float
+
+
+class Compilation:
+    """A compilation that runs in a child while the caller does something else.
+
+    `result()` waits for it. The child is gone after that; `close()` is for a caller who never asks.
+    """
+
+    def __init__(self, settings: ProgramSettings) -> None:
+        require_bcc()
+        reader, writer = os.pipe()
+        # What was buffered would be written by both.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(reader)
+            _child(settings, writer)
+        os.close(writer)
+        self._reader: int | None = reader
+
+    def result(self) -> Compiled:
+        """The compiled program.
+
+        Raises:
+            CompileError: clang's or BCC's complaint.
+            MissingNeedError: no permission, or a bcc that is not BCC.
+        """
+        if self._reader is None:
+            raise ValueError("the result was taken already")
+        with os.fdopen(self._reader, "rb") as pipe:
+            self._reader = None
+            data = pipe.read()
+        _, status = os.waitpid(self._pid, 0)
+        if not data:
+            raise CompileError(
+                f"the compiler process ended with status {os.waitstatus_to_exitcode(status)}: "
+                "is there enough memory (about 200 MB for half a second)?"
+            )
+        answer: Compiled | XdpdnsError = pickle.loads(data)  # noqa: S301  our own child wrote it
+        if isinstance(answer, XdpdnsError):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        """Give up on the result."""
+        if self._reader is not None:
+            os.close(self._reader)
+            self._reader = None
+            os.waitpid(self._pid, 0)
+
+
+def compile_program(settings: ProgramSettings) -> Compiled:
+    """Compile and wait; see Compilation."""
+    return Compilation(settings).result()
+
+
+def require_bcc() -> None:
+    """Fail early, and without importing it, where BCC's Python module is not.
+
+    Raises:
+        MissingNeedError: there is no module bcc.
+    """
+    if importlib.util.find_spec("bcc") is None:
+        raise MissingNeedError(
+            "BCC's Python module is missing: `apt-get install python3-bpfcc`, and run xdpdns with "
+            "the system's Python or a virtual environment made with --system-site-packages "
+            "(`bcc` on PyPI is an unrelated library)."
+        )
+
+
+def _child(settings: ProgramSettings, writer: int) -> None:
+    """Compile, write the pickled answer, and end without running anybody's exit handlers."""
+    said_reader, said_writer = os.pipe()
+    os.set_blocking(said_writer, False)
+    os.dup2(said_writer, 1)
+    os.dup2(said_writer, 2)
+    answer: Compiled | XdpdnsError
+    try:
+        answer = _compile(settings)
+    except XdpdnsError as error:
+        answer = error
+    except BaseException as error:
+        os.set_blocking(said_reader, False)
+        answer = _explain(error, said_reader)
+    with os.fdopen(writer, "wb") as pipe:
+        pipe.write(pickle.dumps(answer))
+    os._exit(0)
+
+
+def _explain(error: BaseException, said_reader: int) -> XdpdnsError:
+    """What BCC raised, in one sentence; the reason is on its standard error."""
+    try:
+        said = os.read(said_reader, 1 << 16).decode(errors="replace")
+    except BlockingIOError:
+        said = ""
+    if "Operation not permitted" in said or isinstance(error, PermissionError):
+        return MissingNeedError(
+            "the kernel does not permit to create BPF maps: run as root, or with CAP_BPF, "
+            "CAP_NET_ADMIN and CAP_PERFMON."
+        )
+    lines = [line for line in said.splitlines() if "error:" in line] or said.splitlines()[-3:]
+    reason = " | ".join(lines[:5]) or f"{type(error).__name__}: {error}"
+    return CompileError(f"the BPF program did not compile: {reason}")
+
+
+def _compile(settings: ProgramSettings) -> Compiled:
+    started = time.monotonic()
+    folder = vocab.bpf_folder()
+    # The few lines that stand in for kernel headers; see bpf/compat.
+    os.environ["BCC_KERNEL_SOURCE"] = str(folder / "compat")
+    from bcc import BPF
+
+    if not hasattr(BPF, "XDP"):
+        raise MissingNeedError(
+            "the module bcc is not BCC (PyPI has an unrelated one): uninstall it and "
+            "`apt-get install python3-bpfcc`."
+        )
+    flags = [f"-I{folder}", "-Wall", "-Werror", *settings.cflags()]
+    module = BPF(src_file=str(folder / "xdpdns.bpf.c"), cflags=flags)
+    tables = {name: module[name] for name in _MAP_KINDS if _has_table(module, name)}
+    maps = {
+        name: MapSpec(
+            name,
+            table.ttype,
+            ctypes.sizeof(table.Key),
+            ctypes.sizeof(_leaf(table)),
+            settings.max_series if name == "queries" else table.max_entries,
+        )
+        for name, table in tables.items()
+    }
+    insns = module.dump_func(ENTRY)
+    return Compiled(
+        insns=insns,
+        relocations=_relocations(insns, {t.map_fd: name for name, t in tables.items()}),
+        maps=maps,
+        key=_layout(tables["queries"].Key),
+        counters=_layout(_leaf(tables["counters"])),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _has_table(module: Any, name: str) -> bool:
+    try:
+        module[name]
+    except KeyError:
+        return False
+    return True
+
+
+def _leaf(table: Any) -> Any:
+    """The type of one CPU's value: BCC's Leaf of a per-CPU map is an array over the CPUs."""
+    return getattr(table, "sLeaf", table.Leaf)
+
+
+def _layout(kind: Any) -> Layout:
+    """A Layout of a ctypes Structure that BCC made."""
+    fields = {}
+    for name, member, *_bits in kind._fields_:
+        at = getattr(kind, name)
+        count = getattr(member, "_length_", 1)
+        fields[name] = Field(at.offset, at.size // count, count)
+    return Layout(ctypes.sizeof(kind), fields)
+
+
+def _relocations(insns: bytes, names: dict[int, str]) -> dict[int, str]:
+    """Find the loads of map fds: BPF_LD | BPF_IMM | BPF_DW with src_reg BPF_PSEUDO_MAP_FD."""
+    found = {}
+    for index in range(len(insns) // 8):
+        at = index * 8
+        if insns[at] == _LOAD_IMM64 and insns[at + 1] >> 4 == PSEUDO_MAP_FD:
+            fd = int.from_bytes(insns[at + 4 : at + 8], "little", signed=True)
+            found[index] = names[fd]
+    return found

@@ -1,0 +1,97 @@
+"""What an operator can choose about the program, validated once and then frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdpdns import vocab
+from xdpdns.errors import SettingsError
+
+MAX_SERIES_LIMIT = 10_000_000
+MAX_EDGES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramSettings:
+    """What is compiled into the BPF program, and how large its maps are.
+
+    Attributes:
+        ports: UDP and TCP destination ports that carry DNS, 1 to 8 of them.
+        labels: the dimensions of a row, a subset of vocab.DIMENSIONS in that order.
+        edns_edges: ascending EDNS sizes in bytes that separate the buckets.
+        tlds: the option's text, see vocab.parse_tlds().
+        qtypes: `registered` folds types without a mnemonic into ~other, `all` does not.
+        max_series: the most rows that there can be.
+    """
+
+    ports: tuple[int, ...] = (53,)
+    labels: tuple[str, ...] = vocab.DIMENSIONS
+    edns_edges: tuple[int, ...] = (1232, 1400, 1500)
+    tlds: str = "iana"
+    qtypes: str = "registered"
+    max_series: int = 100_000
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            SettingsError: the first value that can't be used.
+        """
+        if not 1 <= len(self.ports) <= vocab.MAX_PORTS or len(set(self.ports)) != len(self.ports):
+            raise SettingsError(f"--port: give 1 to {vocab.MAX_PORTS} different ports.")
+        for port in self.ports:
+            if not 1 <= port <= 65535:
+                raise SettingsError(f"--port: {port} is no port: give 1 to 65535.")
+        unknown = [label for label in self.labels if label not in vocab.DIMENSIONS]
+        if unknown or not self.labels:
+            raise SettingsError(
+                f"--labels: {', '.join(unknown) or 'nothing'} is not a dimension: "
+                f"choose from {','.join(vocab.DIMENSIONS)}."
+            )
+        ordered = tuple(label for label in vocab.DIMENSIONS if label in self.labels)
+        object.__setattr__(self, "labels", ordered)
+        edges = self.edns_edges
+        if (
+            not 1 <= len(edges) <= MAX_EDGES
+            or any(not 1 <= edge <= 65534 for edge in edges)
+            or list(edges) != sorted(set(edges))
+        ):
+            raise SettingsError(
+                f"--edns-edges: give 1 to {MAX_EDGES} ascending sizes from 1 to 65534, "
+                "such as 1232,1400,1500."
+            )
+        if self.qtypes not in ("registered", "all"):
+            raise SettingsError(
+                f"--qtypes: {self.qtypes!r} is unknown: choose `registered` or `all`."
+            )
+        if not 1 <= self.max_series <= MAX_SERIES_LIMIT:
+            raise SettingsError(
+                f"--max-series: {self.max_series} is out of bounds: give 1 to {MAX_SERIES_LIMIT}."
+            )
+        vocab.parse_tlds(self.tlds)
+
+    @property
+    def allowed_tlds(self) -> frozenset[bytes] | None:
+        """The TLDs that have rows of their own; None when all do, or when there is no TLD."""
+        return vocab.parse_tlds(self.tlds) if "tld" in self.labels else None
+
+    def cflags(self) -> list[str]:
+        """The compiler's arguments: each dimension, port, edge and list as a constant."""
+        flags = [f"-DKEY_{name.upper()}={int(name in self.labels)}" for name in vocab.DIMENSIONS]
+        bounded = self.tlds != "all"
+        width = vocab.TLD_BYTES if bounded else vocab.TLD_BYTES_UNBOUNDED
+        watched = "||".join(f"(p)=={port}" for port in self.ports)
+        types = "1"
+        if self.qtypes == "registered":
+            types = "||".join(
+                f"((t)>={first}&&(t)<={last})" if first != last else f"(t)=={first}"
+                for first, last in vocab.ranges(vocab.registered_qtypes())
+            )
+        return [
+            *flags,
+            f"-DTLD_BYTES={width}",
+            f"-DTLDS_BOUNDED={int(bounded)}",
+            f"-DWATCHED_PORT(p)=({watched})",
+            f"-DQTYPE_REGISTERED(t)=({types})",
+            "-DEDNS_EDGES(X)=" + " ".join(f"X({edge})" for edge in self.edns_edges),
+        ]
