@@ -7,7 +7,7 @@ import json
 from xdpdns.report_json import rows, to_json
 from xdpdns.snapshot import Histogram, Marginals, Snapshot
 
-HISTOGRAM = Histogram((16, 32), (1, 4, 2), 190)
+HISTOGRAM = Histogram((16, 32, 48), (1, 0, 4, 2), 290)
 SNAPSHOT = Snapshot(
     dimensions=("af", "do", "tld"),
     queries={
@@ -41,7 +41,7 @@ def test_rows_are_sorted_by_count_and_then_by_labels() -> None:
 
 
 def test_to_json() -> None:
-    histogram = {"bounds": [16, 32], "counts": [1, 4, 2], "count": 7, "sum": 190}
+    histogram = {"buckets": {"16": 1, "48": 4, "+Inf": 2}, "count": 7, "sum": 290}
     assert json.loads(json.dumps(to_json(SNAPSHOT))) == {
         "packets": 15,
         "outcomes": {"query": 10, "not_ip": 0, "tcp": 5},
