@@ -85,6 +85,43 @@ def _in(data: bytes) -> ctypes.Array[ctypes.c_char]:
     return ctypes.create_string_buffer(data, max(len(data), 1))
 
 
+_CAP_NET_ADMIN, _CAP_PERFMON, _CAP_BPF, _CAP_SYS_ADMIN = 12, 38, 39, 21
+
+
+def capabilities() -> int:
+    """The effective capabilities of this process as a bit mask (capabilities(7))."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16)
+    return 0
+
+
+def missing_capabilities() -> list[str]:
+    """What this process lacks to load and attach; CAP_SYS_ADMIN stands for BPF and PERFMON."""
+    have = capabilities()
+    needs = {"CAP_NET_ADMIN": _CAP_NET_ADMIN, "CAP_PERFMON": _CAP_PERFMON, "CAP_BPF": _CAP_BPF}
+    return [
+        name
+        for name, bit in needs.items()
+        if not have & 1 << bit and (name == "CAP_NET_ADMIN" or not have & 1 << _CAP_SYS_ADMIN)
+    ]
+
+
+def require_root() -> None:
+    """Fail early where loading and attaching would be refused.
+
+    Raises:
+        MissingNeedError: naming the capabilities that are missing.
+    """
+    missing = missing_capabilities()
+    if missing:
+        raise MissingNeedError(
+            f"not permitted, {' and '.join(missing)} missing: run as root (`sudo xdpdns ...`), or "
+            "with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.",
+            errno.EPERM,
+        )
+
+
 def possible_cpus() -> int:
     """How many values a per-CPU map holds for a key: the CPUs that the kernel may ever bring up."""
     last = Path("/sys/devices/system/cpu/possible").read_text().strip().split(",")[-1]

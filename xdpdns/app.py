@@ -1,0 +1,177 @@
+"""The agent: compiles, loads, attaches, serves, and takes off what it put on, in that order.
+
+Netlink belongs to one thread (pyroute2's sockets are bound to theirs); scrapes read maps in
+another; the event loop only talks HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from xdpdns import kernel
+from xdpdns.program import Compilation
+from xdpdns.settings import ProgramSettings
+
+if TYPE_CHECKING:
+    from xdpdns.attach import Netlink
+    from xdpdns.families import InterfaceState
+    from xdpdns.interface import Interface
+    from xdpdns.listen import Address
+    from xdpdns.server import Server
+    from xdpdns.web_config import WebConfigFile
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 1.0
+"""Seconds between looks at whether the programs are still attached."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """What `xdpdns attach` was told.
+
+    `mode` is `auto`, `native` or `generic`; `stats` has the kernel time the programs, which costs
+    some 20 to 40 ns a packet.
+    """
+
+    interfaces: tuple[str, ...]
+    listen: tuple[Address, ...]
+    mode: str = "auto"
+    stats: bool = False
+    web_config: WebConfigFile | None = None
+    program: ProgramSettings = field(default_factory=ProgramSettings)
+
+
+class Stopped(BaseException):
+    """SIGINT or SIGTERM came while the agent was starting."""
+
+
+def run(settings: AgentSettings) -> None:
+    """Be the agent until SIGINT or SIGTERM; on any failure half way nothing stays attached."""
+    with ExitStack() as stack:
+        # First thing: a signal during the start must unwind, not kill.
+        stack.enter_context(_stoppable())
+        try:
+            _run(settings, stack)
+        except Stopped:
+            log.info("Stopped while starting.")
+
+
+def _run(settings: AgentSettings, stack: ExitStack) -> None:
+    kernel.require_root()
+    # The child compiles on another CPU while this process imports what it needs.
+    compilation = Compilation(settings.program)
+    stack.callback(compilation.close)
+    from xdpdns.attach import Netlink
+    from xdpdns.interface import Interface, kernel_stats
+    from xdpdns.loader import LoadedProgram
+    from xdpdns.server import Server
+
+    worker = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="netlink"))
+    netlink: Netlink = worker.submit(Netlink).result()
+    stack.callback(_in_thread(worker, netlink.close))
+    for name in settings.interfaces:
+        worker.submit(netlink.check, name).result()
+
+    compiled = compilation.result()
+    log.debug("Compiled in %.2f s, %.2f s after exec.", compiled.seconds, since_exec())
+    if settings.stats:
+        stack.callback(os.close, kernel.enable_stats())
+    interfaces: list[Interface] = []
+    for name in settings.interfaces:
+        interface = Interface(name, LoadedProgram(compiled, settings.program), netlink)
+        stack.callback(_in_thread(worker, interface.detach))
+        worker.submit(interface.attach, settings.mode).result()
+        interfaces.append(interface)
+        _announce(interface, settings.mode)
+    log.debug("Attached %.2f s after exec.", since_exec())
+
+    def look() -> None:
+        for interface in interfaces:
+            interface.look()
+
+    def collect() -> Iterator[InterfaceState]:
+        worker.submit(look).result()
+        stats = kernel_stats(settings.stats)
+        for interface in interfaces:
+            yield interface.read(stats)
+
+    server = Server(
+        settings.listen,
+        collect,
+        lambda: [interface.state for interface in interfaces],
+        web_config=settings.web_config,
+        on_first_scrape=lambda: log.debug("First scrape %.2f s after exec.", since_exec()),
+    )
+    asyncio.run(_serve(server, lambda: worker.submit(look)))
+
+
+async def _serve(server: Server, look: Callable[[], object]) -> None:
+    """Serve until a signal; the loop's own handlers replace those of the start."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with server:
+        for address in server.addresses:
+            log.info("Serving http://%s/metrics", address)
+        while not stop.is_set():
+            look()
+            try:
+                await asyncio.wait_for(stop.wait(), LOOK_EVERY)
+            except TimeoutError:
+                continue
+    log.info("Stopping.")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # What follows takes programs off: a second Ctrl-C must not leave one behind.
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _in_thread(worker: ThreadPoolExecutor, function: Callable[[], None]) -> Callable[[], None]:
+    """Have a function run in the worker's thread, and wait for it."""
+    return lambda: worker.submit(function).result()
+
+
+def _announce(interface: Interface, wanted: str) -> None:
+    log.info("Counting on %s in %s mode.", interface.name, interface.mode)
+    if wanted == "auto" and interface.mode == "generic":
+        log.warning(
+            "%s's driver can't run XDP natively, so packets are counted a little later and "
+            "at a higher cost (generic mode).",
+            interface.name,
+        )
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into Stopped; put the old handlers back."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped
+
+    numbers: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def since_exec() -> float:
+    """Seconds since this process was started, to 10 ms: field 22 of /proc/self/stat."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started
