@@ -13,6 +13,7 @@ import os
 import pickle
 import sys
 import time
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,6 +156,8 @@ def _compile(settings: ProgramSettings) -> Compiled:
     folder = vocab.bpf_folder()
     # The few lines that stand in for kernel headers; see bpf/compat.
     os.environ["BCC_KERNEL_SOURCE"] = str(folder / "compat")
+    # BCC would like bytes in place of str and says so; the caller may have made that an error.
+    warnings.simplefilter("ignore")
     from bcc import BPF
 
     if not hasattr(BPF, "XDP"):

@@ -96,7 +96,7 @@ NAMES = [
     query("TLD that begins with NUL", frame4(dns_query(labels(SLD, b"\0com"))), tld=r"\000com"),
     query("TLD that ends with NUL", frame4(dns_query(labels(SLD, b"com\0"))), tld=r"com\000"),
     query("TLD of one dot, which is not the root", frame4(dns_query(labels(SLD, b"."))), tld=r"\046"),
-    query("TLD that spells ~other", frame4(dns_query(labels(SLD, b"~other"))), tld="~other"),
+    query("TLD that spells ~other", frame4(dns_query(labels(SLD, b"~other"))), tld=r"\126other"),
     query("odd bytes in a lower label do not matter", frame4(dns_query(labels(b'".\\\n\0\xff', b"com")))),
     query("a label that holds what looks like a whole name", frame4(dns_query(labels(b"\3org\0\0\1\0\1", b"com")))),
     Vector("compression pointer in place of the name", frame4(dns_query(b"\xc0\x0c")), "name_compressed"),
@@ -150,6 +150,7 @@ HEADERS = [
 
 FOUR = b"\0\0\0\0"
 EIGHT_RECORDS = [record("a.example", p.A, FOUR)] * 8
+TINY = record(b"\xc0\x0c", p.A)
 
 RECORDS = [
     query("OPT, DO clear", frame4(dns_query(additional=[opt(1232)])), edns="1232"),
@@ -188,22 +189,28 @@ RECORDS = [
     query("ARCOUNT 0 with an OPT as trailing bytes", frame4(dns_query(trailing=opt(do=True)))),
     query("ARCOUNT 0 with other trailing bytes", frame4(dns_query(trailing=b"\xff" * 40))),
     query("ARCOUNT 1, an A record, then an OPT past the counts", frame4(dns_query(additional=[record("a.example", p.A, FOUR)], trailing=opt(do=True)))),
-    query("OPT as eighth record", frame4(dns_query(additional=[*EIGHT_RECORDS[:7], opt(do=True)])), edns="1232", do=1),
-    query("eight records and no OPT", frame4(dns_query(additional=EIGHT_RECORDS))),
-    query("OPT as ninth record is not reached", frame4(dns_query(additional=[*EIGHT_RECORDS, opt(do=True)])), edns="unseen"),
-    query("nine answers, ARCOUNT 0", frame4(dns_query(answers=[*EIGHT_RECORDS, EIGHT_RECORDS[0]]))),
+    query("OPT as ninth record", frame4(dns_query(additional=[*EIGHT_RECORDS, opt(do=True)])), edns="1232", do=1),
+    query("nine records and no OPT", frame4(dns_query(additional=[*EIGHT_RECORDS, p.tsig()]))),
+    query("OPT as 256th record", frame4(dns_query(additional=[TINY] * 255 + [opt(do=True)])), edns="1232", do=1),
+    query("256 records and no OPT", frame4(dns_query(additional=[TINY] * 256))),
+    query("OPT as 257th record is not reached", frame4(dns_query(additional=[TINY] * 256 + [opt(do=True)])), edns="unseen"),
+    query("257 records and no OPT", frame4(dns_query(additional=[TINY] * 257)), edns="unseen"),
+    query("257 answers, ARCOUNT 0", frame4(dns_query(answers=[TINY] * 257))),
     query("ARCOUNT 1 but the message ends", frame4(dns_query(counts=(1, 0, 0, 1))), edns="unseen"),
     query("ARCOUNT 65535 but the message ends", frame4(dns_query(counts=(1, 0, 0, 65535))), edns="unseen"),
     query("counts that wrap round to 0 in 16 bits", frame4(dns_query(additional=[opt(do=True)], counts=(1, 0x8000, 0x7FFF, 1))), edns="1232", do=1),
     query("ANCOUNT 1 but the message ends, ARCOUNT 0", frame4(dns_query(counts=(1, 1, 0, 0)))),
     query("ARCOUNT 2, one record that is no OPT", frame4(dns_query(additional=EIGHT_RECORDS[:1], counts=(1, 0, 0, 2))), edns="unseen"),
     query("message ends inside OPT's fixed part", frame4(dns_query(trailing=opt(do=True)[:-1], counts=(1, 0, 0, 1))), edns="unseen"),
-    query("a record's data runs past the end", frame4(dns_query(trailing=record("a.example", p.A, FOUR, rdlength=5), counts=(1, 0, 0, 1))), edns="unseen"),
+    query("the last record's data runs past the end: it was no OPT", frame4(dns_query(trailing=record("a.example", p.A, FOUR, rdlength=5), counts=(1, 0, 0, 1)))),
+    query("a record's data runs past the end, another should follow", frame4(dns_query(trailing=record("a.example", p.A, FOUR, rdlength=5), counts=(1, 0, 0, 2))), edns="unseen"),
     query("a record's owner name of a reserved label type", frame4(dns_query(trailing=b"\x40" + opt(), counts=(1, 0, 0, 1))), edns="unseen"),
     query("half a pointer for an owner name", frame4(dns_query(trailing=b"\xc0", counts=(1, 0, 0, 1))), edns="unseen"),
     query("OPT after a record with a long owner name", frame4(dns_query(additional=[record(NAME_127, p.A, FOUR), opt(do=True)])), edns="1232", do=1),
     query("OPT after a record with an owner name of 255 bytes", frame4(dns_query(additional=[record(NAME_255, p.A, FOUR), opt(do=True)])), edns="1232", do=1),
-    query("a record's owner name of 256 bytes is malformed", frame4(dns_query(additional=[record(NAME_256, p.A, FOUR), opt(do=True)])), edns="unseen"),
+    query("OPT after a record with an owner name of 256 bytes", frame4(dns_query(additional=[record(NAME_256, p.A, FOUR), opt(do=True)])), edns="1232", do=1),
+    query("OPT after an owner name of 254 labels", frame4(dns_query(additional=[record(labels(*[b"a"] * 254), p.A, FOUR), opt(do=True)])), edns="1232", do=1),
+    query("OPT after an owner name of 255 labels is not reached", frame4(dns_query(additional=[record(labels(*[b"a"] * 255), p.A, FOUR), opt(do=True)])), edns="unseen"),
     query("OPT and bytes after it", frame4(dns_query(additional=[opt(4096)], trailing=bytes(99))), edns="gt1500"),
     query("type 0x2900 is no OPT", frame4(dns_query(additional=[record(".", 0x2900, rclass=1232)]))),
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import dns.opcode
 import dns.rdataclass
 
-from tests.truth.reference import Table
+from tests.truth.reference import Row, Table
 from xdpdns.snapshot import Histogram, Snapshot
 
 FLAG_BITS = {"qr": 15, "aa": 10, "tc": 9, "rd": 8, "ra": 7, "z": 6, "ad": 5, "cd": 4}
@@ -31,10 +31,18 @@ def differences(expected: Table, found: Snapshot) -> list[Difference]:
     """Every entry that differs, and every law of conservation that is broken."""
     return [
         *_entries("outcomes", expected.outcomes, found.outcomes),
-        *_entries("queries", expected.rows, found.queries),
+        *_entries("queries", project(expected.rows, found.dimensions), found.queries),
         *_marginals(expected, found),
         *_law("queries + overflow", found.outcomes.get("query", 0), found),
     ]
+
+
+def project(rows: Mapping[Row, int], dimensions: tuple[str, ...]) -> Counter[tuple[str, ...]]:
+    """The rows with these dimensions only, as in `Snapshot.queries`."""
+    projected: Counter[tuple[str, ...]] = Counter()
+    for row, count in rows.items():
+        projected[tuple(getattr(row, dimension) for dimension in dimensions)] += count
+    return projected
 
 
 def _entries(

@@ -14,7 +14,7 @@ from struct import pack
 
 from tests import packets as p
 
-MIN_FRAME, MAX_FRAME = 14, 3000  # What BPF_PROG_TEST_RUN takes in one piece.
+MIN_FRAME, MAX_FRAME = 14, 3500  # What BPF_PROG_TEST_RUN takes in one piece.
 
 TLDS = [b"com", b"net", b"org", b"arpa", b"de", b"uk", b"jp", b"accountants", b"technology"]
 TLDS += [b"xn--vermgensberatung-pwb", b"local", b"COM", b"Net", b"internal", b"home", b"i2p", b"x"]
@@ -25,7 +25,7 @@ LENGTH_BYTES = [0, 1, 2, 4, 0x3E, 0x3F, 0x40, 0x41, 0x7F, 0x80, 0xBF, 0xC0, 0xFF
 
 
 def frames(seed: int, count: int, corpus: Sequence[bytes] = ()) -> Iterator[bytes]:
-    """`count` frames of 14 to 3000 bytes; a fifth are mutants of `corpus` if it is not empty."""
+    """`count` frames of 14 to 3500 bytes; a fifth are mutants of `corpus` if it is not empty."""
     rng = Random(seed)
     for _ in range(count):
         if corpus and rng.random() < 0.2:
@@ -99,6 +99,8 @@ def owner(rng: Random) -> bytes:
     parts = [label(rng) for _ in range(rng.choice((0, 1, 1, 1, 2, 2, 3, 4, 5, 9)))]
     parts.append(rng.choice(TLDS) if rng.random() < 0.8 else label(rng))
     wire = p.labels(*parts)
+    if kind > 0.999:
+        return p.labels(*[b"a"] * rng.randrange(250, 258))
     if kind > 0.96:
         at = rng.randrange(len(wire))
         return wire[:at] + bytes([rng.choice(LENGTH_BYTES)]) + wire[at + rng.randrange(2) :]
@@ -150,7 +152,13 @@ def dns(rng: Random) -> bytes:
         header |= rng.randrange(1, 16) << 11
     qtype = rng.choice(QTYPES) if rng.random() < 0.9 else rng.randrange(65536)
     qclass = 1 if rng.random() < 0.9 else rng.choice((0, 3, 4, 254, 255, 0x8001))
-    body = p.question(owner(rng), qtype, qclass) + b"".join(record(rng) for _ in range(many))
+    records = [record(rng) for _ in range(many)]
+    if rng.random() < 0.003:
+        # As many steps as a walk over the records takes, or one less or more.
+        tiny = rng.randrange(253, 259) - many
+        records = [p.record(b"\xc0\x0c", p.A)] * tiny + records
+        counts[3] = min(65535, counts[3] + tiny)
+    body = p.question(owner(rng), qtype, qclass) + b"".join(records)
     wire = pack("!HHHHHH", rng.randrange(65536), header, *counts) + body
     if rng.random() < 0.08:
         wire += rng.choice((bytes(10), p.opt(do=True), rng.randbytes(rng.randrange(1, 60))))

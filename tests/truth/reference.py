@@ -30,7 +30,7 @@ HOP_BY_HOP, ROUTING, FRAGMENT, AUTH, DESTINATION = 0, 43, 44, 51, 60
 EXTENSIONS = frozenset({HOP_BY_HOP, ROUTING, FRAGMENT, AUTH, DESTINATION})
 TYPE_OPT = 41
 MAX_NAME = 255
-MAX_RECORDS = 8
+MAX_STEPS = 256
 
 _u16 = Struct("!H").unpack_from
 _ports = Struct("!HH").unpack_from
@@ -166,7 +166,8 @@ def _ipv6(frame: bytes, start: int, max_extensions: int) -> tuple[int, int, int]
 
     Silent: a payload length of 0 is taken as it is (a jumbogram, RFC 2675, is longer than any
     frame that a name server receives); an order of extension headers that RFC 8200 advises
-    against is read all the same, as section 4.1 asks.
+    against is read all the same, as section 4.1 asks; a ninth header is too many even where the
+    eighth runs past the end.
     """
     if start + IPV6_HEADER > len(frame) or frame[start] >> 4 != 6:
         raise Ended("ip_malformed")
@@ -192,9 +193,9 @@ def _ipv6(frame: bytes, start: int, max_extensions: int) -> tuple[int, int, int]
             length = (frame[start + 1] + 1) * 8
         number = frame[start]
         start += length
-        if start > end:
-            raise Ended("ip_malformed")
         seen += 1
+    if start > end:
+        raise Ended("ip_malformed")
     return number, start, end
 
 
@@ -260,15 +261,15 @@ def _name(wire: bytes, message: Message) -> tuple[int, int, str]:
     """The end of the question's name, its number of labels, and its TLD as text.
 
     The bytes are judged in their order. Silent: a label's length byte is judged before its bytes,
-    and a name is too long once its 255 bytes are used up without a final zero, whatever follows
-    them (127 labels are then used up too).
+    and a name is too long when there is a 256th byte, whatever it says (there can't be a 128th
+    label before it); a message that ends within the first 255 is truncated.
     """
     at, labels, last = DNS_HEADER, 0, 0
     while True:
-        if at >= DNS_HEADER + MAX_NAME:
-            raise Ended("name_too_long", message)
         if at >= len(wire):
             raise Ended("name_truncated", message)
+        if at >= DNS_HEADER + MAX_NAME:
+            raise Ended("name_too_long", message)
         length = wire[at]
         if length >= 0xC0:
             raise Ended("name_compressed", message)
@@ -296,40 +297,33 @@ FINISHED, UNFINISHED = "finished", "unfinished"
 def _find_opt(wire: bytes, at: int, records: int) -> Opt | str:
     """The first OPT among `records` records from `at` on; else whether all of them were seen.
 
-    Silent: the data of a record that is no OPT must be whole too, else the walk met the end of the
-    message (and has not seen all records, even if that was the last).
+    The walk takes at most 256 steps, one for each label of an owner name and one for each record.
+    A pointer ends an owner name (RFC 1035, section 4.1.4) and is not followed. A record is seen
+    once its type is, with the fixed part whole: if the data of the last runs past the end, there
+    still is no record left that could be an OPT.
+
+    Silent: neither where a pointer points to nor the length of an owner name is judged.
     """
-    for _ in range(min(records, MAX_RECORDS)):
-        after = _skip_owner(wire, at)
-        if after is None or after + 10 > len(wire):
+    for _ in range(MAX_STEPS):
+        if not records:
+            return FINISHED
+        if at >= len(wire):
             return UNFINISHED
-        rtype, rclass, ttl, rdlength = _record(wire, after)
+        length = wire[at]
+        if 0 < length <= 63:
+            at += 1 + length
+            continue
+        if 63 < length < 0xC0:
+            return UNFINISHED
+        at += 2 if length else 1
+        if at + 10 > len(wire):
+            return UNFINISHED
+        rtype, rclass, ttl, rdlength = _record(wire, at)
         if rtype == TYPE_OPT:
             return Opt(rclass, ttl >> 16 & 0xFF, ttl & 0xFFFF)
-        at = after + 10 + rdlength
-        if at > len(wire):
-            return UNFINISHED
-    return FINISHED if records <= MAX_RECORDS else UNFINISHED
-
-
-def _skip_owner(wire: bytes, at: int) -> int | None:
-    """Where a record's owner name ends, or None if it is malformed.
-
-    A pointer ends it (RFC 1035, section 4.1.4) and is not followed. Silent: where it points to is
-    not judged, and the bytes up to and with the pointer or the zero may be 255.
-    """
-    limit = at + MAX_NAME
-    while at < len(wire):
-        length = wire[at]
-        if length >= 0xC0:
-            return at + 2 if at + 2 <= min(len(wire), limit) else None
-        if length > 63 or at >= limit:
-            return None
-        at += 1
-        if length == 0:
-            return at
-        at += length
-    return None
+        at += 10 + rdlength
+        records -= 1
+    return UNFINISHED if records else FINISHED
 
 
 @cache
@@ -356,12 +350,14 @@ def qtype_text(qtype: int, registered_only: bool) -> str:
 def tld_text(label: bytes) -> str:
     r"""The label as text: ASCII lower case, bytes out of the ordinary as \DDD (RFC 1035, 5.1).
 
-    Silent: the space is written \032 too (it is no graphic character, and dnspython does so).
+    Silent: the space is written \032 too (it is no graphic character, and dnspython does so); the
+    label `~other` is written \126other, so that it can't be mistaken for what is folded.
     """
-    return "".join(
+    text = "".join(
         chr(byte) if 0x20 < byte < 0x7F and byte not in b'"\\.' else f"\\{byte:03d}"
         for byte in label.lower()
     )
+    return text if text != "~other" else r"\126other"
 
 
 @dataclass

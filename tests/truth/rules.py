@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tests.truth.reference import MAX_RECORDS, Row, Verdict
+from tests.truth.reference import MAX_STEPS, Row, Verdict
 from tests.truth.tshark import Dissection
 
 LINKS = {"eth", "ethertype", "sll", "null", "raw", "vlan", "ieee8021ad"}
@@ -96,12 +96,12 @@ def udp_length_zero(case: Case) -> bool:
 
 
 def record_bound(case: Case) -> bool:
-    """There are more records than the walk looks at."""
-    return _unseen(case) and case.seen.records > MAX_RECORDS
+    """There are more records than the walk takes steps."""
+    return _unseen(case) and case.seen.records > MAX_STEPS
 
 
 def long_owner(case: Case) -> bool:
-    """The walk ends at an owner name that is too long; tshark steps over it."""
+    """The walk's steps are used up by an owner name that is far too long."""
     return _unseen(case) and any(owner.startswith("<Name") for owner in case.seen.owners)
 
 
@@ -111,8 +111,8 @@ def cut_records(case: Case) -> bool:
     return _unseen(case) and fewer and not case.seen.malformed
 
 
-def cut_opt(case: Case) -> bool:
-    """OPT's fixed part is there but its data runs past the end: tshark shows none of it."""
+def cut_data(case: Case) -> bool:
+    """A record's fixed part is there but its data runs past the end: tshark shows none of it."""
     ours, theirs = case.ours.row, case.theirs
     if ours is None or theirs is None or not case.seen.malformed:
         return False
@@ -132,7 +132,7 @@ RULES: tuple[Callable[[Case], bool], ...] = (
     record_bound,
     long_owner,
     cut_records,
-    cut_opt,
+    cut_data,
 )
 
 

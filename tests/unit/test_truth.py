@@ -47,6 +47,6 @@ def test_shrink_keeps_only_what_fails() -> None:
 
 def test_a_vector_s_text_gives_the_vector_again() -> None:
     vector = VECTORS[0]
-    text = as_vector(vector.frame, classify(vector.frame), "not_udp")
+    text = as_vector(vector.frame, classify(vector.frame))
     made = eval(text, {"Vector": Vector, "Row": Row})
     assert (made.frame, made.outcome, made.row) == (vector.frame, vector.outcome, vector.row)

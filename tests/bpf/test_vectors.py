@@ -1,0 +1,39 @@
+"""Each vector through the compiled program: outcome, row, and all that is counted beside it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bpf.vectors import VECTORS, Vector
+from tests.bpf.vectors_framing import FRAMING
+from tests.truth.compare import differences
+from tests.truth.reference import Row, tabulate
+from tests.truth.runner import Runner
+
+ALL = pytest.mark.parametrize("vector", VECTORS + FRAMING, ids=lambda vector: vector.description)
+
+
+@ALL
+def test_exact(vector: Vector, exact: Runner) -> None:
+    counted = exact.run([vector.frame])
+    assert {name: n for name, n in counted.outcomes.items() if n} == {vector.outcome: 1}
+    assert counted.queries == ({tuple(vector.row): 1} if vector.row else {})
+    assert differences(tabulate([vector.frame], exact.config), counted) == []
+
+
+@ALL
+def test_bounded(vector: Vector, default: Runner) -> None:
+    """As by default: a TLD off the list and a type without a mnemonic are folded."""
+    counted = default.run([vector.frame])
+    assert {name: n for name, n in counted.outcomes.items() if n} == {vector.outcome: 1}
+    assert default.config.tlds is not None
+    assert counted.queries == (
+        {tuple(fold(vector.row, default.config.tlds)): 1} if vector.row else {}
+    )
+    assert differences(tabulate([vector.frame], default.config), counted) == []
+
+
+def fold(row: Row, tlds: frozenset[str]) -> Row:
+    """The row with what is not registered folded."""
+    tld = row.tld if row.tld in tlds else "~other"
+    return row._replace(tld=tld, qtype="~other" if row.qtype.startswith("TYPE") else row.qtype)

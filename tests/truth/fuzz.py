@@ -1,0 +1,114 @@
+"""Differential fuzzing: the BPF program against the reference, batch by batch.
+
+    tests/truth/fuzz --count 1000000 --seed 1
+
+Each batch goes through the program twice, with every TLD and type in rows and as by default, with
+fresh maps. A frame that is counted differently is shrunk and printed as a test vector.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from tests.bpf.vectors import VECTORS
+from tests.bpf.vectors_framing import FRAMING
+from tests.truth import captures
+from tests.truth.generator import MAX_FRAME, frames
+from tests.truth.loading import DEFAULT, EXACT, loaded
+from tests.truth.reference import Config, classify
+from tests.truth.runner import NotPassedError, Runner
+from tests.truth.shrink import as_vector, shrink
+
+BATCH = 25_000
+
+
+@dataclass
+class Result:
+    """What a run found: vectors of disagreements (as text), and how many frames it tried."""
+
+    packets: int = 0
+    queries: int = 0
+    vectors: list[str] = field(default_factory=list)
+
+
+def corpus(folder: Path | None) -> list[bytes]:
+    """The vectors' frames, and those of the captures in `folder` that a frame generator may use."""
+    found = [vector.frame for vector in VECTORS + FRAMING]
+    for path in sorted(folder.glob("*.pcap*")) if folder else ():
+        try:
+            found += [frame for frame in captures.read(path) if len(frame) <= MAX_FRAME]
+        except ValueError:
+            continue  # a link type that carries no IP
+    return found
+
+
+def fuzz(
+    seed: int,
+    count: int,
+    material: Sequence[bytes],
+    configs: Sequence[Config] = (EXACT, DEFAULT),
+    progress: Callable[[Result], None] = lambda _: None,
+) -> Result:
+    """Run `count` frames and compare; `progress` is called after each batch."""
+    result = Result()
+    made = frames(seed, count, material)
+    while batch := list(islice(made, BATCH)):
+        for config in configs:
+            with loaded(config) as program:
+                result.vectors += disagreements(Runner(program, config), batch)
+        result.packets += len(batch)
+        result.queries += sum(classify(frame).outcome == "query" for frame in batch)
+        progress(result)
+    return result
+
+
+def disagreements(runner: Runner, batch: Sequence[bytes]) -> Iterator[str]:
+    """A shrunk vector for each of the first few frames that are counted differently.
+
+    A batch also disagrees if the outcomes do not sum up to its packets.
+    """
+    try:
+        culprits = runner.culprits(batch)
+    except NotPassedError as error:
+        yield str(error)
+        return
+    for frame in culprits:
+        small = shrink(frame, runner.disagrees)
+        yield f"{as_vector(small, classify(small, runner.config))}\n    {runner.describe(small)}"
+
+
+def main() -> int:
+    """Run by hand; the exit code is 1 if anything disagreed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--count", type=int, default=1_000_000, help="how many packets")
+    parser.add_argument("--seed", type=int, default=1, help="of the generator")
+    parser.add_argument("--captures", type=Path, help="folder of captures to mutate")
+    options = parser.parse_args()
+    material = corpus(options.captures)
+    start = time.monotonic()
+
+    def show(result: Result) -> None:
+        rate = result.packets / (time.monotonic() - start)
+        line = f"{result.packets} of {options.count} packets, {result.queries} queries"
+        print(f"\r{line}, {rate:.0f} packets/s", end="", file=sys.stderr, flush=True)
+
+    result = fuzz(options.seed, options.count, material, progress=show)
+    rate = result.packets / (time.monotonic() - start)
+    print(file=sys.stderr)
+    for vector in result.vectors:
+        print(vector)
+    print(
+        f"{result.packets} packets (seed {options.seed}, {len(material)} frames to mutate): "
+        f"{result.queries} queries, {len(result.vectors)} disagreements, {rate:.0f} packets/s"
+    )
+    return 1 if result.vectors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""The program as the agent compiles and loads it, for a reference's configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from tests.truth.reference import Config, tld_text
+from xdpdns import vocab
+from xdpdns.loader import LoadedProgram
+from xdpdns.program import Compiled, compile_program
+from xdpdns.settings import ProgramSettings
+
+MAX_SERIES = 400_000
+
+EXACT = Config(tlds=None, registered_only=False)
+"""As `--tlds all --qtypes all`: nothing is folded."""
+
+DEFAULT = Config(tlds=frozenset(tld_text(label) if label else "." for label in vocab.iana_tlds()))
+"""As by default. The list of TLDs is the program's; which of them a name has is decided twice."""
+
+
+def settings(config: Config) -> ProgramSettings:
+    """The options that mean `config`, one of the two above but for ports and edges."""
+    return ProgramSettings(
+        ports=tuple(sorted(config.ports)),
+        edns_edges=config.edges,
+        tlds="all" if config.tlds is None else "iana",
+        qtypes="registered" if config.registered_only else "all",
+        max_series=MAX_SERIES,
+    )
+
+
+@cache
+def compiled(chosen: ProgramSettings) -> Compiled:
+    """Compile once a session."""
+    return compile_program(chosen)
+
+
+@contextmanager
+def loaded(config: Config) -> Iterator[LoadedProgram]:
+    """A program with fresh maps."""
+    chosen = settings(config)
+    program = LoadedProgram(compiled(chosen), chosen)
+    try:
+        yield program
+    finally:
+        program.close()
