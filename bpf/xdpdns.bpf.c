@@ -8,15 +8,10 @@
  * The agent compiles the configuration in: KEY_... and TLD_BYTES (stats_key.h), WATCHED_PORT (parse_udp.h), EDNS_EDGES
  * (parse_edns.h), TLDS_BOUNDED, QTYPE_REGISTERED; and sets the maps' sizes when it creates them.
  */
+#include "classify.h"
 #include "counters.h"
-#include "cursor.h"
+#include "make_key.h"
 #include "outcomes.h"
-#include "parse_dns.h"
-#include "parse_edns.h"
-#include "parse_eth.h"
-#include "parse_ip.h"
-#include "parse_tld.h"
-#include "parse_udp.h"
 #include "stats_key.h"
 
 #define RETURNS_XDP_PASS 2
@@ -31,15 +26,6 @@ struct tld_key {
 /* The allow-list; the value is the label's length, since a zero byte may also be part of a label. */
 BPF_TABLE("hash", struct tld_key, u64, tlds, 1);
 #endif
-
-/* What a query is counted by, besides its key. */
-struct features {
-	struct question question;
-	struct edns edns;
-	u32 size; /* bytes of the message */
-	u8 header2;
-	u8 header3;
-};
 
 static __always_inline bool count_in_row(struct stats_key *key)
 {
@@ -122,46 +108,6 @@ static __always_inline void count_unknown(struct stats_key *key, struct counters
 		c->overflow[OVERFLOW_MAP_ERROR] += 1;
 }
 
-static __always_inline void make_key(struct stats_key *key, const struct ip_payload *ip, const struct message *m,
-				     const struct features *f)
-{
-	u64 head = 0;
-
-#if KEY_AF
-	head |= KEY_HEAD(af, ip->af);
-#endif
-#if KEY_PROTO
-	head |= KEY_HEAD(proto, ip->proto);
-#endif
-#if KEY_QR
-	head |= KEY_HEAD(bits, f->header2 & HEADER2_QR ? BIT_QR : 0);
-#endif
-#if KEY_DO
-	head |= KEY_HEAD(bits, f->edns.do_bit ? BIT_DO : 0);
-#endif
-#if KEY_AD
-	head |= KEY_HEAD(bits, f->header3 & HEADER3_AD ? BIT_AD : 0);
-#endif
-#if KEY_EDNS
-	head |= KEY_HEAD(edns, f->edns.bucket);
-#endif
-#if KEY_QTYPE
-	head |= KEY_HEAD(qtype, f->question.qtype);
-#endif
-#if KEY_TLD
-	u32 len = f->question.last_len;
-
-	if (len == 0 || len > TLD_BYTES) {
-		__builtin_memset(key->tld, 0, sizeof(key->tld));
-		len = len ? TLD_LEN_OTHER : 0;
-	} else {
-		read_tld((u64 *)key->tld, m, &f->question);
-	}
-	head |= KEY_HEAD(tld_len, len);
-#endif
-	*(u64 *)key = head;
-}
-
 static __always_inline void count_header(struct counters *c, const struct features *f)
 {
 	c->header2[f->header2] += 1;
@@ -183,67 +129,6 @@ static __always_inline void count_marginals(struct counters *c, const struct fea
 		step = SIZE_BUCKETS - 1;
 	c->size[step] += 1;
 	c->size_sum += f->size;
-}
-
-/*
- * Expresses the message's place as the least that headers take plus a number of which the verifier knows only the
- * bounds, however the cursor got there: else it would walk all that follows once for each framing. The constant part
- * is what lets read_tld() look back from the name's end.
- */
-static __always_inline enum outcome locate(struct message *m, const struct cursor *c, const u8 *data, u64 len)
-{
-	u64 beyond = c->pos - data - MESSAGE_AT_MIN;
-	const u8 *base = data + MESSAGE_AT_MIN;
-
-	if (beyond > MESSAGE_AT_MAX - MESSAGE_AT_MIN)
-		return OUTCOME_IP_EXT_TOO_LONG; /* can't be: parse_ip.h allows no more */
-	opaque(base);
-	blur(len, data, 0xffff);
-	m->start = base + beyond;
-	m->frame_end = c->end;
-	m->len = len;
-	return OUTCOME_GO_ON;
-}
-
-/* Layer by layer to the question; what is found stays in `ip`, `m` and `f`. */
-static __always_inline enum outcome classify(const u8 *data, const u8 *end, struct ip_payload *ip, struct message *m,
-					     struct features *f)
-{
-	struct cursor c = {.pos = data, .end = end};
-	enum outcome bad;
-	u16 ethertype;
-	u64 counts;
-
-	bad = parse_eth(&c, &ethertype);
-	if (bad)
-		return bad;
-	if (ethertype == ETHERTYPE_IPV4)
-		bad = parse_ipv4(&c, ip);
-	else if (ethertype == ETHERTYPE_IPV6)
-		bad = parse_ipv6(&c, ip);
-	else
-		return OUTCOME_NOT_IP;
-	if (bad)
-		return bad;
-	if (ip->proto != PROTO_UDP)
-		return parse_other(&c, ip);
-	bad = parse_udp(&c, ip, &f->size);
-	if (bad)
-		return bad;
-
-	bad = locate(m, &c, data, f->size);
-	if (bad)
-		return bad;
-	/* an index into counters, of which the verifier keeps all details: not those of m->len, please */
-	f->size = m->len + opaque_zero(data);
-	bad = parse_header(m, &f->header2, &f->header3, &counts);
-	if (bad)
-		return bad;
-	bad = parse_question(m, &f->question);
-	if (bad)
-		return bad;
-	parse_edns(m, &f->question, counts, &f->edns);
-	return OUTCOME_GO_ON;
 }
 
 int xdpdns_ingress(struct xdp_md *ctx)

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* From a query's features to the key of its row, in the dimensions that are switched on. */
+#ifndef XDPDNS_MAKE_KEY_H
+#define XDPDNS_MAKE_KEY_H
+
+#include "classify.h"
+#include "parse_tld.h"
+#include "stats_key.h"
+
+static __always_inline void make_key(struct stats_key *key, const struct ip_payload *ip, const struct message *m,
+				     const struct features *f)
+{
+	u64 head = 0;
+
+#if KEY_AF
+	head |= KEY_HEAD(af, ip->af);
+#endif
+#if KEY_PROTO
+	head |= KEY_HEAD(proto, ip->proto);
+#endif
+#if KEY_QR
+	head |= KEY_HEAD(bits, f->header2 & HEADER2_QR ? BIT_QR : 0);
+#endif
+#if KEY_DO
+	head |= KEY_HEAD(bits, f->edns.do_bit ? BIT_DO : 0);
+#endif
+#if KEY_AD
+	head |= KEY_HEAD(bits, f->header3 & HEADER3_AD ? BIT_AD : 0);
+#endif
+#if KEY_EDNS
+	head |= KEY_HEAD(edns, f->edns.bucket);
+#endif
+#if KEY_QTYPE
+	head |= KEY_HEAD(qtype, f->question.qtype);
+#endif
+#if KEY_TLD
+	u32 len = f->question.last_len;
+
+	if (len == 0 || len > TLD_BYTES) {
+		__builtin_memset(key->tld, 0, sizeof(key->tld));
+		len = len ? TLD_LEN_OTHER : 0;
+	} else {
+		read_tld((u64 *)key->tld, m, &f->question);
+	}
+	head |= KEY_HEAD(tld_len, len);
+#endif
+	*(u64 *)key = head;
+}
+
+#endif
