@@ -1,0 +1,102 @@
+"""`xdpdns attach` and `xdpdns detach`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from xdpdns.cli.options import InterfaceName, log_to_stderr, program_options, program_settings
+from xdpdns.errors import SettingsError
+
+
+@click.command()
+@click.argument("interfaces", nargs=-1, required=True, type=InterfaceName(), metavar="IFACE...")
+@click.option(
+    "--mode",
+    type=click.Choice(["auto", "native", "generic"]),
+    default="auto",
+    show_default=True,
+    help="Run in the driver (native) or behind it (generic); auto: native where the driver can.",
+)
+@click.option(
+    "--web.listen-address",
+    "listen",
+    multiple=True,
+    default=[":10530"],
+    show_default=True,
+    metavar="ADDRESS:PORT",
+    help="Where to serve /metrics; may be given several times. [::1]:10530 for IPv6.",
+)
+@click.option(
+    "--web.config.file",
+    "web_config",
+    type=click.Path(path_type=Path),
+    help="TLS and basic auth, in the format of the Prometheus exporter toolkit.",
+)
+@click.option(
+    "--program-stats",
+    is_flag=True,
+    help="Have the kernel time the program (xdpdns_program_run_seconds_total); "
+    "costs some 20 to 40 ns a packet.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Say how long the steps of the start took.")
+@program_options
+def attach(
+    interfaces: tuple[str, ...],
+    mode: str,
+    listen: Sequence[str],
+    web_config: Path | None,
+    program_stats: bool,
+    verbose: bool,
+    **options: Any,
+) -> None:
+    r"""Count on interfaces and serve /metrics, until Ctrl-C.
+
+    Refuses an interface that has another XDP program, and takes only its own program off at the
+    end. Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+
+    \b
+    Examples:
+      xdpdns attach eth0
+      xdpdns attach eth0 eth1 --web.listen-address 127.0.0.1:10530
+      xdpdns attach eth0 --labels af,qtype,tld --tlds nl,de,arpa
+    """
+    log_to_stderr(verbose)
+    from xdpdns import app
+    from xdpdns.listen import parse_address
+
+    if len(set(interfaces)) != len(interfaces):
+        raise SettingsError("an interface is named twice: name each once.")
+    settings = app.AgentSettings(
+        interfaces=interfaces,
+        mode=mode,
+        listen=tuple(parse_address(text) for text in listen),
+        stats=program_stats,
+        web_config=_web_config(web_config),
+        program=program_settings(options),
+    )
+    app.run(settings)
+
+
+def _web_config(path: Path | None) -> Any:
+    if path is None:
+        return None
+    from xdpdns.web_config import WebConfigFile
+
+    return WebConfigFile(path)
+
+
+@click.command()
+@click.argument("interfaces", nargs=-1, required=True, type=InterfaceName(), metavar="IFACE...")
+def detach(interfaces: tuple[str, ...]) -> None:
+    """Take off what xdpdns put on interfaces, and nothing else.
+
+    Needed only after an agent was killed, since `attach` cleans up by itself.
+    """
+    from xdpdns.attach import detach_ours
+
+    for name in interfaces:
+        click.echo(detach_ours(name))
