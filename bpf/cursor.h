@@ -58,12 +58,17 @@ static __always_inline u64 opaque_zero(const u8 *p)
 
 /*
  * Leaves the verifier knowing of x only that it is between 0 and the mask, a power of two less one that x does not
- * exceed anyway. In assembly, or clang would see that and drop it. `p` is any packet pointer.
+ * exceed anyway. In assembly, or clang would see that and drop it. `p` is any packet pointer. Natively it traps if x
+ * does exceed the mask.
  */
+#ifndef XDPDNS_NATIVE
 #define blur(x, p, mask)                                                                                               \
 	({                                                                                                             \
 		(x) += opaque_zero(p);                                                                                 \
 		asm volatile("%0 &= " #mask : "+r"(x));                                                                \
 	})
+#else
+#define blur(x, p, mask) ((x) > (mask) ? __builtin_trap() : (void)(p))
+#endif
 
 #endif
