@@ -30,7 +30,7 @@ NAMES = {
     "WwW.ExAmPlE.CoM.": "com",
     "example.museum.": "museum",
     "a.b.c.d.e.f.example.DE.": "de",
-    "example.cancerresearch.": "cancerresearch",
+    "example.international.": "international",
     "example.xn--vermgensberatung-pwb.": "xn--vermgensberatung-pwb",
     "b.a.9.8.7.6.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa.": "arpa",
     "printer.local.": "local",

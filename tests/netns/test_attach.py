@@ -81,11 +81,11 @@ DIG = [
     (["example.com.", "+bufsize=4096", "+subnet=198.51.100.0/24"], {"edns": "gt1500"}),
     (["example.com.", "+noedns", "+adflag"], {"edns": "no_edns", "ad": "1"}),
     (["example.com.", "+noadflag", "+cdflag"], {"ad": "0"}),
-    (["-c", "CH", "-t", "TXT", "id.server."], {"qtype": "TXT", "tld": "~other"}),
+    (["-c", "CH", "-t", "TXT", "id.server."], {"qtype": "TXT", "tld": "server"}),
 ]
 PLAINEST = {
     "dig": {"ad": "1", "edns": "1232"},
-    "kdig": {"ad": "0", "edns": "no_edns"},
+    "kdig": {"ad": "1", "edns": "no_edns"},
 }
 
 

@@ -64,7 +64,7 @@ def test_hostile_labels_pass_promtool_and_prometheus(lab: Lab) -> None:
         b"a{b}=c,d": "a{b}=c,d",
         b"\xc3\xa9": "\\195\\169",
         b" ": "\\032",
-        b"~other": "~other",
+        b"~other": "\\126other",  # the name of what is folded stays its own
         b"x" * 63: "x" * 63,
     }
     start_nsd(lab)
