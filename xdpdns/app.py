@@ -94,7 +94,6 @@ def _run(settings: AgentSettings, stack: ExitStack) -> None:
         stack.callback(_in_thread(worker, interface.detach))
         worker.submit(interface.attach, settings.mode).result()
         interfaces.append(interface)
-        _announce(interface, settings.mode)
     log.debug("Attached %.2f s after exec.", since_exec())
 
     def look() -> None:
@@ -114,16 +113,26 @@ def _run(settings: AgentSettings, stack: ExitStack) -> None:
         web_config=settings.web_config,
         on_first_scrape=lambda: log.debug("First scrape %.2f s after exec.", since_exec()),
     )
-    asyncio.run(_serve(server, lambda: worker.submit(look)))
+
+    def announce() -> None:
+        for interface in interfaces:
+            _announce(interface, settings.mode)
+
+    asyncio.run(_serve(server, announce, lambda: worker.submit(look)))
 
 
-async def _serve(server: Server, look: Callable[[], object]) -> None:
-    """Serve until a signal; the loop's own handlers replace those of the start."""
+async def _serve(server: Server, announce: Callable[[], None], look: Callable[[], object]) -> None:
+    """Serve until a signal; the loop's own handlers replace those of the start.
+
+    `announce` is called once the addresses are bound: until then the start may fail, and then its
+    reason is all that there is to say.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with server:
+        announce()
         for address in server.addresses:
             log.info("Serving http://%s/metrics", address)
         while not stop.is_set():

@@ -158,13 +158,14 @@ def _compile(settings: ProgramSettings) -> Compiled:
     os.environ["BCC_KERNEL_SOURCE"] = str(folder / "compat")
     # BCC would like bytes in place of str and says so; the caller may have made that an error.
     warnings.simplefilter("ignore")
-    from bcc import BPF
-
-    if not hasattr(BPF, "XDP"):
+    try:
+        from bcc import BPF
+    except (ImportError, OSError) as error:
+        # PyPI's unrelated bcc has no BPF; BCC without its library is an OSError
         raise MissingNeedError(
-            "the module bcc is not BCC (PyPI has an unrelated one): uninstall it and "
-            "`apt-get install python3-bpfcc`."
-        )
+            f"the Python module bcc is not BCC, or is broken ({error}): uninstall what `pip list` "
+            "shows as bcc, and `apt-get install --reinstall python3-bpfcc`."
+        ) from error
     flags = [f"-I{folder}", "-Wall", "-Werror", *settings.cflags()]
     module = BPF(src_file=str(folder / "xdpdns.bpf.c"), cflags=flags)
     tables = {name: module[name] for name in _MAP_KINDS if _has_table(module, name)}
