@@ -15,6 +15,7 @@
 /* The third byte of the header: QR, four bits of opcode, AA, TC, RD. */
 #define HEADER2_QR     0x80
 #define HEADER2_OPCODE 0x78
+#define HEADER2_TC     0x02
 /* The fourth: RA, Z, AD, CD, four bits of rcode. */
 #define HEADER3_AD 0x20
 

@@ -6,10 +6,12 @@
  * never writes to a packet and always returns XDP_PASS.
  *
  * The agent compiles the configuration in: KEY_... and TLD_BYTES (stats_key.h), WATCHED_PORT (parse_udp.h), EDNS_EDGES
- * (parse_edns.h), TLDS_BOUNDED, QTYPE_REGISTERED; and sets the maps' sizes when it creates them.
+ * (parse_edns.h), TLDS_BOUNDED, QTYPE_REGISTERED, EXACT_EDNS (edns_sizes.h); and sets the maps' sizes when it creates
+ * them.
  */
 #include "classify.h"
 #include "counters.h"
+#include "edns_sizes.h"
 #include "make_key.h"
 #include "outcomes.h"
 #include "stats_key.h"
@@ -25,6 +27,10 @@ struct tld_key {
 };
 /* The allow-list; the value is the label's length, since a zero byte may also be part of a label. */
 BPF_TABLE("hash", struct tld_key, u64, tlds, 1);
+#endif
+
+#if EXACT_EDNS
+BPF_TABLE("percpu_array", u32, struct edns_sizes, edns_sizes, EDNS_SIZES_ELEMENTS);
 #endif
 
 static __always_inline bool count_in_row(struct stats_key *key)
@@ -131,6 +137,21 @@ static __always_inline void count_marginals(struct counters *c, const struct fea
 	c->size_sum += f->size;
 }
 
+#if EXACT_EDNS
+static __always_inline void count_edns_size(const struct features *f)
+{
+	u32 index = edns_sizes_index(&f->edns);
+	u32 element = index / EDNS_SIZES_COUNTERS;
+	struct edns_sizes *sizes;
+
+	if (!has_exact_size(f))
+		return;
+	sizes = edns_sizes.lookup(&element);
+	if (sizes)
+		sizes->count[index % EDNS_SIZES_COUNTERS] += 1;
+}
+#endif
+
 int xdpdns_ingress(struct xdp_md *ctx)
 {
 	struct stats_key key;
@@ -153,6 +174,9 @@ int xdpdns_ingress(struct xdp_md *ctx)
 	count_header(c, &f);
 	make_key(&key, &ip, &m, &f);
 	count_marginals(c, &f);
+#if EXACT_EDNS
+	count_edns_size(&f);
+#endif
 	if (!count_in_row(&key))
 		count_unknown(&key, c);
 	return RETURNS_XDP_PASS;

@@ -7,7 +7,8 @@ never more than the map has entries, and every scrape after the first only looks
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import chain
 
 import dns.opcode
@@ -15,7 +16,7 @@ import dns.opcode
 from xdpdns import kernel, vocab
 from xdpdns.layout import Field, Layout
 from xdpdns.settings import ProgramSettings
-from xdpdns.snapshot import Histogram, Marginals, Snapshot
+from xdpdns.snapshot import EdnsSizes, Histogram, Marginals, Snapshot
 
 # The order of enum qclass_index, version_index and overflow_index in bpf/counters.h.
 QCLASSES = ("IN", "CH", "HS", "NONE", "ANY", vocab.OTHER)
@@ -24,6 +25,11 @@ OVERFLOWS = ("map_full", "map_error")
 
 SIZE_STEP = 16
 """Bytes that a bucket of the query size spans (bpf/counters.h)."""
+
+# bpf/edns_sizes.h: counters in an element, elements, where the sizes end; their counters are at
+# size * 2 + DO.
+_EDNS_COUNTERS, _EDNS_ELEMENTS = 512, 257
+_EDNS_NO_OPT, _EDNS_UNSEEN = 65536 * 2, 65536 * 2 + 1
 
 # Flags by their bit in the header's third and fourth byte (RFC 1035 4.1.1, RFC 4035 3.1.6).
 _HEADER2_FLAGS = {"qr": 0x80, "aa": 0x04, "tc": 0x02, "rd": 0x01}
@@ -60,14 +66,15 @@ class Decoder:
         self._labels_of = _key_decoder(key, settings)
         self._seen: dict[bytes, tuple[str, ...]] = {}
 
-    def snapshot(self, queries_fd: int, counters_fd: int) -> Snapshot:
-        """Read both maps.
+    def snapshot(self, maps: Mapping[str, int]) -> Snapshot:
+        """Read the maps, given by their fds.
 
         The rows are read first: a query that arrives meanwhile may be in the outcomes and not yet
         in its row, never the other way round.
         """
-        queries = self._rows(queries_fd)
-        return self._with_counters(queries, counters_fd)
+        queries = self._rows(maps["queries"])
+        sizes = self._edns_sizes(maps["edns_sizes"]) if self._settings.exact_edns else None
+        return replace(self._with_counters(queries, maps["counters"]), edns_sizes=sizes)
 
     def _rows(self, fd: int) -> dict[tuple[str, ...], int]:
         rows: dict[tuple[str, ...], int] = {}
@@ -81,13 +88,28 @@ class Decoder:
             rows.update(zip(map(seen.__getitem__, each), sum_cpus(values, self._cpus), strict=True))
         return rows
 
-    def _with_counters(self, queries: dict[tuple[str, ...], int], fd: int) -> Snapshot:
-        size = (self._counters.size + 7) // 8 * 8
-        raw = kernel.map_lookup(fd, b"\0\0\0\0", size * self._cpus)
+    def _edns_sizes(self, fd: int) -> EdnsSizes:
+        found: dict[int, int] = {}
+        for element in range(_EDNS_ELEMENTS):
+            counts = self._sum_element(fd, element, 8 * _EDNS_COUNTERS)
+            if any(counts):
+                first = element * _EDNS_COUNTERS
+                found.update((first + i, count) for i, count in enumerate(counts) if count)
+        no_edns, unseen = found.pop(_EDNS_NO_OPT, 0), found.pop(_EDNS_UNSEEN, 0)
+        sizes = {(index // 2, index % 2 == 1): count for index, count in found.items()}
+        return EdnsSizes(sizes, no_edns, unseen)
+
+    def _sum_element(self, fd: int, index: int, size: int) -> array[int]:
+        """One element of a per-CPU array, `size` bytes of u64, added over the CPUs."""
+        size = (size + 7) // 8 * 8
+        raw = kernel.map_lookup(fd, index.to_bytes(4, "little"), size * self._cpus)
         total = sum(
             int.from_bytes(raw[at : at + size], "little") for at in range(0, len(raw), size)
         )
-        words = array("Q", total.to_bytes(size, "little"))
+        return array("Q", total.to_bytes(size, "little"))
+
+    def _with_counters(self, queries: dict[tuple[str, ...], int], fd: int) -> Snapshot:
+        words = self._sum_element(fd, 0, self._counters.size)
 
         def member(name: str) -> list[int]:
             field: Field = self._counters.fields[name]
@@ -113,6 +135,7 @@ class Decoder:
             ),
             name_length=_exact(member("name_len")),
             name_labels=_exact(member("name_labels")),
+            header2=tuple(header2),
         )
         return Snapshot(
             dimensions=self._settings.labels,

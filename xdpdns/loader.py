@@ -42,8 +42,8 @@ class LoadedProgram:
         return bytes(code)
 
     def snapshot(self) -> Snapshot:
-        """Read all counters; about 0.6 microseconds a row."""
-        return self._decoder.snapshot(self.maps["queries"], self.maps["counters"])
+        """Read all counters; about 0.6 microseconds a row, and 2 ms for exact EDNS sizes."""
+        return self._decoder.snapshot(self.maps)
 
     def info(self) -> kernel.ProgInfo:
         """The kernel's description of the program."""

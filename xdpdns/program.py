@@ -26,7 +26,7 @@ from xdpdns.settings import ProgramSettings
 ENTRY = "xdpdns_ingress"
 """The program's function, and so its name in the kernel (bpf_prog_info.name)."""
 
-_MAP_KINDS = {"queries": "hash", "counters": "array", "tlds": "hash"}
+_MAPS = ("queries", "counters", "tlds", "edns_sizes")
 _LOAD_IMM64 = 0x18
 
 
@@ -168,7 +168,7 @@ def _compile(settings: ProgramSettings) -> Compiled:
         ) from error
     flags = [f"-I{folder}", "-Wall", "-Werror", *settings.cflags()]
     module = BPF(src_file=str(folder / "xdpdns.bpf.c"), cflags=flags)
-    tables = {name: module[name] for name in _MAP_KINDS if _has_table(module, name)}
+    tables = {name: module[name] for name in _MAPS if _has_table(module, name)}
     maps = {
         name: MapSpec(
             name,

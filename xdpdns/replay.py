@@ -156,16 +156,17 @@ def to_json(result: ReplayResult) -> dict[str, Any]:
     return {
         "file": result.files[0] if len(result.files) == 1 else None,
         "files": list(result.files),
-        "first": _seconds(result.first_ns),
-        "last": _seconds(result.last_ns),
+        "first": seconds(result.first_ns),
+        "last": seconds(result.last_ns),
         "warnings": [str(warning) for warning in result.warnings],
         **report_json.to_json(result.snapshot),
         "packets": result.packets,
     }
 
 
-def _seconds(nanoseconds: int | None) -> str | None:
+def seconds(nanoseconds: int | None) -> str | None:
+    """A time stamp in seconds with nine decimals; as text, since a float has not room for all."""
     if nanoseconds is None:
         return None
-    seconds, fraction = divmod(nanoseconds, 1_000_000_000)
-    return f"{seconds}.{fraction:09d}"
+    whole, fraction = divmod(nanoseconds, 1_000_000_000)
+    return f"{whole}.{fraction:09d}"

@@ -22,6 +22,7 @@ class ProgramSettings:
         tlds: the option's text, see vocab.parse_tlds().
         qtypes: `registered` folds types without a mnemonic into ~other, `all` does not.
         max_series: the most rows that there can be.
+        exact_edns: also count every EDNS size by itself (1 MB a CPU; Snapshot.edns_sizes).
     """
 
     ports: tuple[int, ...] = (53,)
@@ -30,6 +31,7 @@ class ProgramSettings:
     tlds: str = "iana"
     qtypes: str = "registered"
     max_series: int = 100_000
+    exact_edns: bool = False
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -89,6 +91,7 @@ class ProgramSettings:
             )
         return [
             *flags,
+            *(["-DEXACT_EDNS=1"] if self.exact_edns else []),
             f"-DTLD_BYTES={width}",
             f"-DTLDS_BOUNDED={int(bounded)}",
             f"-DWATCHED_PORT(p)=({watched})",

@@ -30,8 +30,9 @@ class Histogram:
 class Marginals:
     """Features that are counted on their own, not in the cross product of the rows.
 
-    `opcodes` and `flags` count every DNS message with a whole 12-byte header; all others count
-    the queries that are in `Snapshot.queries` (or in its overflow).
+    `opcodes` and `flags` count every DNS message with a whole 12-byte header, and so does
+    `header2`, by the value of the header's third byte (QR, four bits of opcode, AA, TC, RD), 256
+    counts. All others count the queries that are in `Snapshot.queries` (or in its overflow).
     """
 
     opcodes: dict[str, int]
@@ -41,6 +42,20 @@ class Marginals:
     size: Histogram
     name_length: Histogram
     name_labels: Histogram
+    header2: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EdnsSizes:
+    """Queries with QR and TC clear, in a row or in the overflow, by their exact EDNS size.
+
+    `sizes` maps (bytes, whether DO is set) to a count above 0. `no_edns` queries have no OPT
+    record; of `unseen` ones it is not known (see bpf/parse_edns.h).
+    """
+
+    sizes: dict[tuple[int, bool], int]
+    no_edns: int
+    unseen: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +66,7 @@ class Snapshot:
     text, in the order of `dimensions`) to its count. `packets == sum(outcomes.values())`, and
     `outcomes["query"] == sum(queries.values()) + sum(overflow.values())`.
     `folded` counts queries whose TLD became `~other` since the map was full (they are in a row).
+    `edns_sizes` is None unless the program was compiled to count them (ProgramSettings.exact_edns).
     """
 
     dimensions: tuple[str, ...]
@@ -61,6 +77,7 @@ class Snapshot:
     folded: int = 0
     map_entries: dict[str, int] = field(default_factory=dict)
     map_max_entries: dict[str, int] = field(default_factory=dict)
+    edns_sizes: EdnsSizes | None = None
 
     @property
     def packets(self) -> int:
