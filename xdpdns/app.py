@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from xdpdns import kernel
+from xdpdns import kernel, netns
 from xdpdns.program import Compilation
 from xdpdns.settings import ProgramSettings
 
@@ -42,13 +42,15 @@ class AgentSettings:
     """What `xdpdns attach` was told.
 
     `mode` is `auto`, `native` or `generic`; `stats` has the kernel time the programs, which costs
-    some 20 to 40 ns a packet.
+    some 20 to 40 ns a packet. `netns` is the network namespace of the interfaces, by name or path;
+    None is the agent's own, in which it listens in any case.
     """
 
     interfaces: tuple[str, ...]
     listen: tuple[Address, ...]
     mode: str = "auto"
     stats: bool = False
+    netns: str | None = None
     web_config: WebConfigFile | None = None
     program: ProgramSettings = field(default_factory=ProgramSettings)
 
@@ -79,6 +81,9 @@ def _run(settings: AgentSettings, stack: ExitStack) -> None:
     from xdpdns.server import Server
 
     worker = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="netlink"))
+    if settings.netns is not None:
+        # A namespace is a thread's own: only netlink moves there, the listeners stay.
+        worker.submit(netns.enter, settings.netns).result()
     netlink: Netlink = worker.submit(Netlink).result()
     stack.callback(_in_thread(worker, netlink.close))
     for name in settings.interfaces:

@@ -1,4 +1,4 @@
-"""Entering and making network namespaces, and an agent that counts in one and listens in another."""
+"""Entering and making network namespaces; an agent that counts in one and listens in another."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def test_the_agent_listens_here_and_counts_there(lab: Lab, by: str) -> None:
     with log.open("wb") as out, subprocess.Popen([*command, *argv], stderr=out) as agent:
         try:
             served = re.compile(r"http://(\S+)/metrics")
-            url = wait_until("the agent serves", lambda: served.search(log.read_text()))[1]
+            wait_until("the agent serves", lambda: served.search(log.read_text()))
+            [url] = served.findall(log.read_text())
             lab.client.run(["dig", "+tries=1", "+timeout=1", "@192.0.2.1", "nl", "NS"], check=False)
             metrics = subprocess.check_output(["curl", "-sS", f"http://{url}/metrics"], text=True)
             assert re.search(r'^xdpdns_queries_total\{.*qtype="NS",tld="nl"\} 1$', metrics, re.M)

@@ -8,7 +8,13 @@ from typing import Any
 
 import click
 
-from xdpdns.cli.options import InterfaceName, log_to_stderr, program_options, program_settings
+from xdpdns.cli.options import (
+    InterfaceName,
+    log_to_stderr,
+    netns_option,
+    program_options,
+    program_settings,
+)
 from xdpdns.errors import SettingsError
 
 
@@ -42,6 +48,7 @@ from xdpdns.errors import SettingsError
     help="Have the kernel time the program (xdpdns_program_run_seconds_total); "
     "costs some 20 to 40 ns a packet.",
 )
+@netns_option
 @click.option("-v", "--verbose", is_flag=True, help="Say how long the steps of the start took.")
 @program_options
 def attach(
@@ -50,6 +57,7 @@ def attach(
     listen: Sequence[str],
     web_config: Path | None,
     program_stats: bool,
+    netns: str | None,
     verbose: bool,
     **options: Any,
 ) -> None:
@@ -62,6 +70,7 @@ def attach(
     Examples:
       xdpdns attach eth0
       xdpdns attach eth0 eth1 --web.listen-address 127.0.0.1:10530
+      xdpdns attach eth0 --netns customer --web.listen-address :10531
       xdpdns attach eth0 --labels af,qtype,tld --tlds nl,de,arpa
     """
     log_to_stderr(verbose)
@@ -75,6 +84,7 @@ def attach(
         mode=mode,
         listen=tuple(parse_address(text) for text in listen),
         stats=program_stats,
+        netns=netns,
         web_config=_web_config(web_config),
         program=program_settings(options),
     )
@@ -91,12 +101,16 @@ def _web_config(path: Path | None) -> Any:
 
 @click.command()
 @click.argument("interfaces", nargs=-1, required=True, type=InterfaceName(), metavar="IFACE...")
-def detach(interfaces: tuple[str, ...]) -> None:
+@netns_option
+def detach(interfaces: tuple[str, ...], netns: str | None) -> None:
     """Take off what xdpdns put on interfaces, and nothing else.
 
     Needed only after an agent was killed, since `attach` cleans up by itself.
     """
     from xdpdns.attach import detach_ours
+    from xdpdns.netns import enter
 
+    if netns is not None:
+        enter(netns)
     for name in interfaces:
         click.echo(detach_ours(name))

@@ -52,6 +52,14 @@ class Numbers(click.ParamType[tuple[int, ...]]):
             self.fail(f"{value!r} is not a list of numbers such as 1232,1400.", param, ctx)
 
 
+netns_option = click.option(
+    "--netns",
+    metavar="NAME|PATH",
+    help="The network namespace of the interfaces, as `ip netns` lists it, or a file such as "
+    "/proc/PID/ns/net.  [default: this one]",
+)
+
+
 def program_options(command: F) -> F:
     """The options of ProgramSettings, for every command that compiles the program."""
     default = ProgramSettings()

@@ -1,0 +1,107 @@
+"""Network namespaces: entering one, in one thread.
+
+A network namespace belongs to a thread, and a socket stays in the namespace that it was made in.
+So an agent's netlink thread can be in one namespace while its web server listens in another; BPF
+programs and maps are in none.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from xdpdns.errors import AttachError, MissingNeedError
+
+T = TypeVar("T")
+
+NAMED = Path("/run/netns")
+"""Where `ip netns add NAME` puts a namespace's name."""
+
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def enter(name: str) -> None:
+    """Move the calling thread to a network namespace: setns(2), which Python has from 3.12 on.
+
+    Args:
+        name: as `ip netns` lists it, or the path of a namespace's file (`/proc/1234/ns/net`).
+
+    Raises:
+        AttachError: there is no such namespace.
+        MissingNeedError: no permission (CAP_SYS_ADMIN).
+    """
+    path = NAMED / name  # which is `name` itself if that begins with a slash
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise AttachError(
+            f"the network namespace {name} can't be opened ({error.strerror}): `ip netns` lists "
+            "the named ones; /proc/PID/ns/net is that of a process."
+        ) from error
+    try:
+        if _libc.setns(fd, _CLONE_NEWNET):
+            raise _refusal(f"enter the network namespace {name}")
+    finally:
+        os.close(fd)
+
+
+def create() -> int:
+    """Make a network namespace without a name, and return an fd that keeps it alive.
+
+    It ends, with every interface in it, when nobody is in it and nothing refers to it: so nothing
+    is left behind however the caller ends.
+
+    Raises:
+        MissingNeedError: no permission (CAP_SYS_ADMIN).
+    """
+
+    def leave() -> int:
+        if _libc.unshare(_CLONE_NEWNET):
+            raise _refusal("make a network namespace")
+        return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    return in_thread(leave)
+
+
+def inside(fd: int, action: Callable[[], T]) -> T:
+    """Do `action` in the namespace that `fd` refers to, and return what it returns."""
+
+    def act() -> T:
+        enter(f"/proc/self/fd/{fd}")
+        return action()
+
+    return in_thread(act)
+
+
+def in_thread(action: Callable[[], T]) -> T:
+    """Do `action` in a thread that ends with it: nobody else may inherit its namespace."""
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    def act() -> None:
+        try:
+            results.append(action())
+        except BaseException as error:  # raised again in the caller's thread, below
+            failures.append(error)
+
+    thread = threading.Thread(target=act, name="netns")
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
+def _refusal(what: str) -> AttachError | MissingNeedError:
+    number = ctypes.get_errno()
+    if number == errno.EPERM:
+        return MissingNeedError(
+            f"the kernel does not permit to {what}: run as root, or with CAP_SYS_ADMIN.", number
+        )
+    return AttachError(f"could not {what} ({os.strerror(number)}): is it a namespace's file?")
