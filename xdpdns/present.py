@@ -1,4 +1,4 @@
-"""Counters for people: tables and progress bars in the terminal, by rich."""
+"""For people: tables and progress bars in the terminal, by rich."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
@@ -14,6 +16,9 @@ from rich.table import Table
 from xdpdns.exposition import render
 from xdpdns.families import InterfaceState, families
 from xdpdns.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from xdpdns.status import ProgramStatus, Status
 
 TOP = 15
 """Lines of a table of values; the rest is summed in one line."""
@@ -53,7 +58,7 @@ def prometheus(snapshot: Snapshot, interface: str) -> str:
 
 def counters(snapshot: Snapshot, packets: int) -> None:
     """Print a table of outcomes and one of each dimension."""
-    console = Console(width=None if sys.stdout.isatty() else 100)
+    console = _console()
     outcomes = {name: count for name, count in snapshot.outcomes.items() if count}
     console.print(_table(f"{packets:,} packets", "outcome", Counter(outcomes)))
     queries = sum(snapshot.queries.values())
@@ -70,6 +75,63 @@ def counters(snapshot: Snapshot, packets: int) -> None:
             "raise --max-series.",
             style="yellow",
         )
+
+
+def status(found: Status) -> None:
+    """Print a line for each program, and what it takes to see or mend more."""
+    console = _console()
+    table = _plain("interface", "mode", "program", "since", "cost", "rows", "held by")
+    programs = [(one, program) for one in found.interfaces for program in one.programs]
+    for one, program in programs:
+        rows = program.rows
+        table.add_row(
+            one.interface + ("" if one.up else " (down)"),
+            program.mode,
+            f"{program.id} " + ("xdpdns" if program.ours else f"{program.name or '?'} (not ours)"),
+            _since(program.loaded_at),
+            _cost(program),
+            f"{rows.entries:,} of {rows.max_entries:,}" if rows else "",
+            ", ".join(f"pid {pid}" for pid in program.holders) or "nobody",
+        )
+    if programs:
+        console.print(table)
+    else:
+        names = ", ".join(one.interface for one in found.interfaces)
+        console.print(f"No XDP program is attached to {names}.")
+    for one, program in programs:
+        if program.ours and not program.holders:
+            console.print(
+                f"{one.interface}: counts, but no agent serves the counters (it was killed?): "
+                f"`xdpdns detach {one.interface}` removes the program."
+            )
+    if any(not program.runs for _, program in programs) and not found.kernel_stats:
+        console.print(
+            "The kernel times programs only on request, at 20 to 40 ns a packet: "
+            "`sysctl kernel.bpf_stats_enabled=1`, or `xdpdns attach --program-stats`."
+        )
+
+
+def _cost(program: ProgramStatus) -> str:
+    if not program.runs:
+        return "not timed"
+    return f"{program.run_ns / program.runs:.0f} ns x {program.runs:,}"
+
+
+def _since(moment: datetime) -> str:
+    age = timedelta(seconds=round((datetime.now(UTC) - moment).total_seconds()))
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S} ({age})"
+
+
+def _console() -> Console:
+    # Where nobody sets a width (a pipe, a log), lines may be as long as they need.
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def _plain(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def _table(title: str, column: str, values: Counter[str]) -> Table:

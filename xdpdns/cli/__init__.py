@@ -12,7 +12,9 @@ import click
 
 from xdpdns import __version__
 from xdpdns.cli.attach import attach, detach
+from xdpdns.cli.machine import status
 from xdpdns.cli.replay import replay
+from xdpdns.cli.report import report
 from xdpdns.errors import SettingsError, XdpdnsError
 
 
@@ -53,5 +55,5 @@ def main() -> None:
     """
 
 
-for command in (attach, detach, replay):
+for command in (attach, detach, status, replay, report):
     main.add_command(command)

@@ -1,0 +1,170 @@
+"""What XDP programs are on the interfaces of a network namespace, ours or not: `xdpdns status`.
+
+Everything is the kernel's own word; nothing is asked of a running agent, so the program of an agent
+that was killed is seen too.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from xdpdns import kernel
+from xdpdns.attach import Link, Netlink, is_ours, maps_of
+from xdpdns.errors import KernelError
+
+_PROC = Path("/proc")
+_QUERIES = "xdpdns_queries"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """How full the map of rows is."""
+
+    entries: int
+    max_entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramStatus:
+    """An XDP program on an interface.
+
+    Attributes:
+        mode: `native`, `generic` or `offload`.
+        id: the kernel's id of it.
+        name: its name in the kernel, cut to 15 bytes there; may be empty.
+        ours: whether xdpdns put it there.
+        loaded_at: when it was loaded, which for ours is just before it was attached.
+        runs: how often it ran while the kernel timed it; 0 while it never did.
+        run_ns: nanoseconds that all those runs took.
+        rows: None for a program that isn't ours.
+        holders: process ids that hold it open; none: only the interface does.
+    """
+
+    mode: str
+    id: int
+    name: str
+    ours: bool
+    loaded_at: datetime
+    runs: int
+    run_ns: int
+    rows: Rows | None
+    holders: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceStatus:
+    """An interface with the programs on it."""
+
+    interface: str
+    index: int
+    up: bool
+    mtu: int
+    programs: tuple[ProgramStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All interfaces; `kernel_stats` is whether the sysctl has the kernel time programs."""
+
+    interfaces: tuple[InterfaceStatus, ...]
+    kernel_stats: bool
+
+
+def status() -> Status:
+    """Look at the network namespace that the calling thread is in.
+
+    Raises:
+        MissingNeedError: not root (CAP_SYS_ADMIN is needed to open programs by their id).
+    """
+    with Netlink() as netlink:
+        links = netlink.links()
+    holders = _holders() if any(link.programs for link in links) else {}
+    return Status(tuple(_interface(link, holders) for link in links), kernel.stats_enabled())
+
+
+def to_json(status: Status) -> dict[str, Any]:
+    """`{"kernel_stats": bool, "interfaces": [...]}`, the fields named as in the dataclasses.
+
+    Times are in UTC by RFC 3339; `ns_per_run` is null where the kernel never timed the program.
+    """
+    made = asdict(status)
+    for interface in made["interfaces"]:
+        for program in interface["programs"]:
+            program["loaded_at"] = program["loaded_at"].isoformat(timespec="seconds")
+            runs = program["runs"]
+            program["ns_per_run"] = round(program["run_ns"] / runs, 1) if runs else None
+    return made
+
+
+def _interface(link: Link, holders: dict[int, list[int]]) -> InterfaceStatus:
+    programs = []
+    for mode, ident in link.programs.items():
+        try:
+            fd = kernel.prog_fd(ident)
+        except KernelError as error:
+            if error.errno == errno.ENOENT:
+                continue  # taken off since we asked
+            raise
+        try:
+            programs.append(_program(mode, fd, holders))
+        finally:
+            os.close(fd)
+    return InterfaceStatus(link.name, link.index, link.up, link.mtu, tuple(programs))
+
+
+def _program(mode: str, fd: int, holders: dict[int, list[int]]) -> ProgramStatus:
+    info = kernel.prog_info(fd)
+    ours = is_ours(info.id)
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - info.load_time_ns / 1e9
+    return ProgramStatus(
+        mode=mode,
+        id=info.id,
+        name=info.name,
+        ours=ours,
+        loaded_at=datetime.fromtimestamp(time.time() - age, UTC),
+        runs=info.run_count,
+        run_ns=info.run_time_ns,
+        rows=_rows(info) if ours else None,
+        holders=tuple(sorted(holders.get(info.id, ()))),
+    )
+
+
+def _rows(info: kernel.ProgInfo) -> Rows | None:
+    described = maps_of(info).get(_QUERIES)
+    if described is None:
+        return None
+    fd = kernel.map_fd(described.id)
+    try:
+        size = described.value_size * kernel.possible_cpus()
+        entries = sum(
+            len(keys) // described.key_size
+            for keys, _ in kernel.map_lookup_batch(fd, described.key_size, size)
+        )
+    finally:
+        os.close(fd)
+    return Rows(entries, described.max_entries)
+
+
+def _holders() -> dict[int, list[int]]:
+    """Process ids by the id of the BPF programs that they hold open (fdinfo, 4.13)."""
+    found: dict[int, list[int]] = {}
+    for process in _PROC.glob("[0-9]*"):
+        try:
+            for link in (process / "fd").iterdir():
+                if not str(link.readlink()).startswith("anon_inode:bpf-prog"):
+                    continue
+                text = (process / "fdinfo" / link.name).read_text()
+                for ident in re.findall(r"^prog_id:\s*(\d+)$", text, re.MULTILINE):
+                    pids = found.setdefault(int(ident), [])
+                    if int(process.name) not in pids:
+                        pids.append(int(process.name))
+        except OSError:
+            continue  # it ended meanwhile, or is not ours to look into
+    return found
