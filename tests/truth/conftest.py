@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +12,36 @@ import pytest
 
 from tests.truth.tshark import Dissection, dissect
 
-LINES = pytest.StashKey[list[str]]()
+
+class Report:
+    """Lines that are printed under the test results, and sums over the captures."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._sums: Counter[str] = Counter()
+        self._rules: Counter[str] = Counter()
+
+    def capture(self, name: str, rules: Counter[str], **numbers: int) -> None:
+        """A line about one capture: numbers, and the rules that explain what was different."""
+        self._sums.update(numbers, captures=1)
+        self._rules.update(rules)
+        self.lines.append(f"{name}: {_text(numbers)}{_because(rules)}")
+
+    def total(self) -> str:
+        """The sums."""
+        return f"total: {_text(self._sums)}{_because(self._rules)}"
+
+
+def _text(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {what}" for what, n in numbers.items())
+
+
+def _because(rules: Mapping[str, int]) -> str:
+    named = ", ".join(f"{rule} {n}" for rule, n in sorted(rules.items()))
+    return f" (explained: {named})" if named else ""
+
+
+REPORT = pytest.StashKey[Report]()
 
 
 def capture_files() -> list[Path]:
@@ -35,17 +65,17 @@ def dissections() -> Iterator[dict[str, Future[list[Dissection]]]]:
 
 
 @pytest.fixture
-def report(request: pytest.FixtureRequest) -> list[str]:
-    """Lines that are printed under the test results."""
-    return request.config.stash.setdefault(LINES, [])
+def report(request: pytest.FixtureRequest) -> Report:
+    """What is printed under the test results."""
+    return request.config.stash.setdefault(REPORT, Report())
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Print the lines that tests left."""
-    lines = config.stash.get(LINES, [])
-    if lines:
+    """Print the lines that tests left, and the sums."""
+    report = config.stash.get(REPORT, None)
+    if report is not None:
         terminalreporter.section("independent decoders")
-        for line in lines:
+        for line in (*report.lines, report.total()):
             terminalreporter.write_line(line)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from tests.bpf.vectors_framing import FRAMING
 from tests.truth import captures
 from tests.truth.generator import MAX_FRAME, frames
 from tests.truth.loading import DEFAULT, EXACT, loaded
-from tests.truth.reference import Config, classify
+from tests.truth.reference import Config, classify, tabulate
 from tests.truth.runner import NotPassedError, Runner
 from tests.truth.shrink import as_vector, shrink
 
@@ -60,27 +60,33 @@ def fuzz(
     made = frames(seed, count, material)
     while batch := list(islice(made, BATCH)):
         for config in configs:
-            with loaded(config) as program:
-                result.vectors += disagreements(Runner(program, config), batch)
+            result.vectors += disagreements(config, batch)
         result.packets += len(batch)
-        result.queries += sum(classify(frame).outcome == "query" for frame in batch)
+        result.queries += tabulate(batch).outcomes["query"]
         progress(result)
     return result
 
 
-def disagreements(runner: Runner, batch: Sequence[bytes]) -> Iterator[str]:
+def disagreements(config: Config, batch: Sequence[bytes]) -> list[str]:
     """A shrunk vector for each of the first few frames that are counted differently.
 
     A batch also disagrees if the outcomes do not sum up to its packets.
     """
-    try:
-        culprits = runner.culprits(batch)
-    except NotPassedError as error:
-        yield str(error)
-        return
-    for frame in culprits:
-        small = shrink(frame, runner.disagrees)
-        yield f"{as_vector(small, classify(small, runner.config))}\n    {runner.describe(small)}"
+    with loaded(config) as program:
+        try:
+            culprits = Runner(program, config).culprits(batch)
+        except NotPassedError as error:
+            return [str(error)]
+    if not culprits:
+        return []
+    # Shrinking takes many looks at the counters: a program with few rows is read fast.
+    with loaded(config) as program:
+        return [_shrunk(frame, Runner(program, config)) for frame in culprits]
+
+
+def _shrunk(frame: bytes, runner: Runner) -> str:
+    small = shrink(frame, runner.disagrees)
+    return f"{as_vector(small, classify(small, runner.config))}\n    {runner.describe(small)}"
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from xdpdns.loader import LoadedProgram
 from xdpdns.program import Compiled, compile_program
 from xdpdns.settings import ProgramSettings
 
-MAX_SERIES = 400_000
+MAX_SERIES = 200_000
 
 EXACT = Config(tlds=None, registered_only=False)
 """As `--tlds all --qtypes all`: nothing is folded."""

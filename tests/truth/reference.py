@@ -167,12 +167,13 @@ def _ipv6(frame: bytes, start: int, max_extensions: int) -> tuple[int, int, int]
     Silent: a payload length of 0 is taken as it is (a jumbogram, RFC 2675, is longer than any
     frame that a name server receives); an order of extension headers that RFC 8200 advises
     against is read all the same, as section 4.1 asks; a ninth header is too many even where the
-    eighth runs past the end.
+    frame, but not the packet, ends inside the eighth.
     """
     if start + IPV6_HEADER > len(frame) or frame[start] >> 4 != 6:
         raise Ended("ip_malformed")
     (payload_length,) = _u16(frame, start + 4)
-    end = min(len(frame), start + IPV6_HEADER + payload_length)
+    total = start + IPV6_HEADER + payload_length
+    end = min(len(frame), total)
     number = frame[start + 6]
     start += IPV6_HEADER
     seen = 0
@@ -193,6 +194,8 @@ def _ipv6(frame: bytes, start: int, max_extensions: int) -> tuple[int, int, int]
             length = (frame[start + 1] + 1) * 8
         number = frame[start]
         start += length
+        if start > total:
+            raise Ended("ip_malformed")
         seen += 1
     if start > end:
         raise Ended("ip_malformed")

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.truth.conftest import Report
 from tests.truth.fuzz import corpus, fuzz
 
 COUNT = 20_000
 
 
 @pytest.mark.timeout(300)
-def test_program_and_reference_agree(captures: Path, report: list[str]) -> None:
+def test_program_and_reference_agree(captures: Path, report: Report) -> None:
     result = fuzz(20_260_101, COUNT, corpus(captures))
-    report.append(f"fuzz: {result.packets} packets, {result.queries} queries")
+    report.lines.append(f"fuzz: {result.packets} packets, {result.queries} queries")
     assert not result.vectors, "\n".join(result.vectors)
     assert result.packets == COUNT
     assert result.queries > COUNT / 4
