@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What numbers mean, one `NAME NUMBER` a line, for the agent's words to be compared with. */
+#include "native.h"
+
+#include "counters.h"
+#include "make_key.h"
+#include "outcomes.h"
+
+#define SHOW(name) printf("%s %u\n", #name, (u32)(name))
+
+int main(void)
+{
+#define X(symbol, name, help) printf("outcome %s %u\n", #name, OUTCOME_##symbol);
+	OUTCOMES(X)
+#undef X
+	SHOW(OUTCOME_COUNT);
+	SHOW(QCLASS_IN);
+	SHOW(QCLASS_CH);
+	SHOW(QCLASS_HS);
+	SHOW(QCLASS_NONE);
+	SHOW(QCLASS_ANY);
+	SHOW(QCLASS_OTHER);
+	SHOW(QCLASS_COUNT);
+	SHOW(VERSION_NO_EDNS);
+	SHOW(VERSION_0);
+	SHOW(VERSION_1);
+	SHOW(VERSION_OTHER);
+	SHOW(VERSION_UNSEEN);
+	SHOW(VERSION_COUNT);
+	SHOW(OVERFLOW_MAP_FULL);
+	SHOW(OVERFLOW_MAP_ERROR);
+	SHOW(OVERFLOW_COUNT);
+	SHOW(SIZE_STEP);
+	SHOW(BIT_QR);
+	SHOW(BIT_DO);
+	SHOW(BIT_AD);
+	SHOW(EDNS_NONE);
+	SHOW(EDNS_UNSEEN);
+	SHOW(TLD_BYTES);
+	SHOW(TLD_LEN_OTHER);
+	SHOW(QTYPE_OTHER);
+	SHOW(PROTO_TCP);
+	SHOW(PROTO_UDP);
+	for (u32 i = 0; i < 65536; i++) {
+		printf("edns_bucket %u %u\n", i, edns_bucket(i));
+		printf("qclass_index %u %u\n", i, qclass_index(i));
+		printf("registered %u %d\n", i, QTYPE_REGISTERED(i) != 0);
+	}
+	return 0;
+}

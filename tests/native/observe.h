@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What the parsers make of a frame, and what must hold of it whatever the frame: the name is walked again, label by
+ * label, and the TLD copied byte by byte. The frame lies in an allocation of exactly its size, so that the sanitizer
+ * traps every read beyond either end.
+ */
+#ifndef XDPDNS_OBSERVE_H
+#define XDPDNS_OBSERVE_H
+
+#include "native.h"
+
+#include "classify.h"
+#include "make_key.h"
+
+/* Written as it is for each frame: 24 bytes, then the key. What the outcome doesn't fill is zero. */
+struct observation {
+	u8 outcome;
+	u8 header2;
+	u8 header3;
+	u8 version;
+	u16 qclass;
+	u16 edns_size;
+	u64 size;
+	u32 name_len;
+	u32 labels;
+	struct stats_key key;
+};
+
+_Static_assert(offsetof(struct observation, key) == 24, "no padding");
+
+static inline void check_name(const struct message *m, const struct question *q)
+{
+	u32 at = DNS_HEADER, labels = 0, last = 0;
+
+	while (m->start[at]) {
+		last = m->start[at];
+		must(last <= LABEL_MAX);
+		at += 1 + last;
+		labels++;
+		must(at < m->len);
+	}
+	must(q->root == m->start + at);
+	must(q->name_len == at + 1 - DNS_HEADER && q->name_len <= NAME_MAX_BYTES);
+	must(q->labels == labels && labels <= NAME_MAX_LABELS);
+	must(q->last_len == last);
+	must(q->end == at + 1 + QUESTION_TAIL && q->end <= m->len);
+	must(q->qtype == (m->start[at + 1] << 8 | m->start[at + 2]));
+	must(q->qclass == (m->start[at + 3] << 8 | m->start[at + 4]));
+}
+
+static inline void check_key(const struct stats_key *key, const struct question *q)
+{
+	for (size_t i = 0; i < sizeof(key->zero); i++)
+		must(key->zero[i] == 0);
+#if KEY_TLD
+	u8 tld[TLD_BYTES] = {0};
+	u32 len = q->last_len;
+
+	if (len > TLD_BYTES) {
+		must(key->tld_len == TLD_LEN_OTHER);
+	} else {
+		must(key->tld_len == len);
+		for (u32 i = 0; i < len; i++) {
+			u8 byte = q->root[(int)i - (int)len];
+
+			tld[TLD_BYTES - len + i] = byte >= 'A' && byte <= 'Z' ? byte + 32 : byte;
+		}
+	}
+	must(memcmp(tld, key->tld, TLD_BYTES) == 0);
+#else
+	(void)q;
+#endif
+}
+
+static inline struct observation observe(const u8 *frame, size_t len)
+{
+	struct observation o = {0};
+	struct ip_payload ip;
+	struct message m;
+	struct features f;
+	enum outcome outcome = classify(frame, frame + len, &ip, &m, &f);
+
+	must(outcome < OUTCOME_COUNT);
+	o.outcome = outcome;
+	if (outcome == OUTCOME_QUERY || outcome >= OUTCOME_HEADER_SEEN) {
+		must(m.start >= frame + MESSAGE_AT_MIN && m.start + m.len <= frame + len);
+		must(f.header2 == m.start[2] && f.header3 == m.start[3]);
+		o.header2 = f.header2;
+		o.header3 = f.header3;
+	}
+	if (outcome != OUTCOME_QUERY)
+		return o;
+	must(f.size == m.len);
+	must(f.edns.do_bit <= 1);
+	check_name(&m, &f.question);
+	make_key(&o.key, &ip, &m, &f);
+	check_key(&o.key, &f.question);
+	o.version = f.edns.version;
+	o.edns_size = f.edns.size;
+	o.qclass = f.question.qclass;
+	o.size = f.size;
+	o.name_len = f.question.name_len;
+	o.labels = f.question.labels;
+	return o;
+}
+
+#endif

@@ -1,0 +1,103 @@
+"""What the agent calls a number is what bpf/ means by it: the headers compiled, and asked."""
+
+from __future__ import annotations
+
+import subprocess
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import dns.rdataclass
+import pytest
+
+from tests.native.build import Kind, build
+from xdpdns import decode, vocab
+from xdpdns.settings import ProgramSettings
+
+EDGES = [(1232, 1400, 1500), (1,), (65534,), (512, 513), tuple(range(1000, 1016))]
+
+
+@cache
+def constants(edges: tuple[int, ...] = EDGES[0]) -> dict[str, int]:
+    """What constants.c prints: numbers by name."""
+    with TemporaryDirectory() as folder:
+        program = build("constants", ProgramSettings(edns_edges=edges), Kind("cc"), Path(folder))
+        text = subprocess.run([program], check=True, capture_output=True, text=True).stdout
+    pairs = (line.rsplit(" ", 1) for line in text.splitlines())
+    return {name: int(number) for name, number in pairs}
+
+
+def symbol(name: str) -> str:
+    """A label's value as the headers spell it."""
+    return "OTHER" if name == vocab.OTHER else name.upper()
+
+
+def numbered(prefix: str, names: tuple[str, ...]) -> None:
+    """Assert that the names are all of an enum, in its order."""
+    found = constants()
+    assert [found[f"{prefix}_{symbol(name)}"] for name in names] == list(range(len(names)))
+    assert found[f"{prefix}_COUNT"] == len(names)
+
+
+def test_outcomes() -> None:
+    found = constants()
+    names = list(vocab.outcomes())
+    assert [found[f"outcome {name}"] for name in names] == list(range(len(names)))
+    assert found["OUTCOME_COUNT"] == len(names)
+    assert all(vocab.outcomes().values())
+
+
+def test_classes() -> None:
+    numbered("QCLASS", decode.QCLASSES)
+    for number in range(65536):
+        name = dns.rdataclass.to_text(dns.rdataclass.RdataClass.make(number))
+        expected = name if name in decode.QCLASSES else vocab.OTHER
+        assert decode.QCLASSES[constants()[f"qclass_index {number}"]] == expected, number
+
+
+def test_edns_versions() -> None:
+    numbered("VERSION", decode.EDNS_VERSIONS)
+
+
+def test_overflows() -> None:
+    numbered("OVERFLOW", decode.OVERFLOWS)
+
+
+def test_fields() -> None:
+    found = constants()
+    assert found["SIZE_STEP"] == decode.SIZE_STEP
+    assert {"qr", "do", "ad"} == decode._BITS.keys()
+    for name, bit in decode._BITS.items():
+        assert found[f"BIT_{name.upper()}"] == bit
+    assert found["TLD_LEN_OTHER"] == decode._TLD_LEN_OTHER
+    assert found["QTYPE_OTHER"] == decode._QTYPE_OTHER
+    numbers = {name: number for number, name in vocab.PROTO_NAMES.items()}
+    assert numbers == {"tcp": found["PROTO_TCP"], "udp": found["PROTO_UDP"]}
+
+
+def test_types() -> None:
+    registered = {number for number in range(65536) if constants()[f"registered {number}"]}
+    assert registered == set(vocab.registered_qtypes())
+    assert constants()["QTYPE_OTHER"] not in registered
+
+
+def test_tld_bytes() -> None:
+    assert constants()["TLD_BYTES"] == vocab.TLD_BYTES
+    assert max(map(len, vocab.iana_tlds())) <= vocab.TLD_BYTES < constants()["TLD_LEN_OTHER"]
+    assert 63 < vocab.TLD_BYTES_UNBOUNDED < constants()["TLD_LEN_OTHER"]
+
+
+@pytest.mark.parametrize("edges", EDGES, ids=str)
+def test_edns_buckets(edges: tuple[int, ...]) -> None:
+    names = vocab.edns_buckets(edges)
+    found = constants(edges)
+    assert names[found["EDNS_NONE"]] == vocab.NO_EDNS
+    assert names[found["EDNS_UNSEEN"]] == vocab.EDNS_UNSEEN
+    for size in range(65536):
+        name = names[found[f"edns_bucket {size}"]]
+        if size in edges:
+            expected = str(size)
+        else:
+            above = [edge for edge in edges if edge > size]
+            expected = f"leq{above[0] - 1}" if above else f"gt{edges[-1]}"
+        assert name == expected, size
