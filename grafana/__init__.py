@@ -1,0 +1,1 @@
+"""The Grafana dashboards: what generates them, and the JSON to import."""

@@ -1,0 +1,33 @@
+"""Writes the dashboards as JSON beside this file: `python -m grafana.build`.
+
+For Grafana 11.6 and later, which is what the pinned grafana-foundation-sdk knows. The JSON is
+committed, since that is what people import; a test says when it isn't what this builds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+from grafana.fleet import fleet
+from grafana.overview import overview
+from grafana.triage import triage
+
+FOLDER = Path(__file__).resolve().parent
+
+
+def build() -> dict[Path, str]:
+    """The files and their text."""
+    encoder = JSONEncoder(sort_keys=True, indent=2)
+    made = [maker().build() for maker in (overview, fleet, triage)]
+    for board in made:
+        for number, panel in enumerate(board.panels or [], start=1):
+            # Grafana would number them itself, and a link to one panel would not last.
+            panel.id_val = number
+    return {FOLDER / f"{board.uid}.json": encoder.encode(board) + "\n" for board in made}
+
+
+if __name__ == "__main__":
+    for path, text in build().items():
+        path.write_text(text)
