@@ -18,6 +18,7 @@ from xdpdns.families import InterfaceState, families
 from xdpdns.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from xdpdns.plan import Plan
     from xdpdns.status import ProgramStatus, Status
 
 TOP = 15
@@ -120,6 +121,38 @@ def _cost(program: ProgramStatus) -> str:
 def _since(moment: datetime) -> str:
     age = timedelta(seconds=round((datetime.now(UTC) - moment).total_seconds()))
     return f"{moment.astimezone():%Y-%m-%d %H:%M:%S} ({age})"
+
+
+def plan(made: Plan) -> None:
+    """Print the dimensions with their product, and what the rows come to."""
+    console = _console()
+    table = _plain("dimension", "values", "product", "such as")
+    for column in table.columns[1:3]:
+        column.justify = "right"
+    for one in made.dimensions:
+        table.add_row(one.label, _bound(one.values), _bound(one.product), " ".join(one.examples))
+    console.print(table)
+    console.print()
+    facts = Table.grid(padding=(0, 2))
+    impossible = made.reachable != made.dimensions[-1].product
+    note = " (DO is 0 where there is no OPT record)" if impossible else ""
+    facts.add_row("rows that can be", _bound(made.reachable) + note)
+    facts.add_row("--max-series", f"{made.max_series:,}")
+    facts.add_row("rows at most", f"{made.rows:,}, and {made.other_series} other series")
+    facts.add_row("a full scrape", f"about {_bytes(made.scrape_bytes)} before gzip")
+    memory = [f"{_bytes(size)} on {cpus} CPUs" for cpus, size in made.memory.items()]
+    memory[list(made.memory).index(made.cpus)] += " (this machine)"
+    facts.add_row("kernel memory", ", ".join(memory))
+    console.print(facts)
+    console.print("\nAll of it for one interface; the memory is allocated at the start, whole.")
+
+
+def _bound(number: int | None) -> str:
+    return "any" if number is None else f"{number:,}"
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
 
 
 def _console() -> Console:

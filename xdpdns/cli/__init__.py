@@ -12,7 +12,7 @@ import click
 
 from xdpdns import __version__
 from xdpdns.cli.attach import attach, detach
-from xdpdns.cli.machine import status
+from xdpdns.cli.machine import plan, status
 from xdpdns.cli.replay import replay
 from xdpdns.cli.report import report
 from xdpdns.errors import SettingsError, XdpdnsError
@@ -55,5 +55,5 @@ def main() -> None:
     """
 
 
-for command in (attach, detach, status, replay, report):
+for command in (attach, detach, status, plan, replay, report):
     main.add_command(command)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
-from xdpdns.cli.options import netns_option
+from xdpdns.cli.options import netns_option, program_options, program_settings
 
 _output = click.option(
     "--output",
@@ -36,3 +37,27 @@ def status(netns: str | None, output: str) -> None:
         click.echo(json.dumps(module.to_json(found), indent=2))
     else:
         present.status(found)
+
+
+@click.command()
+@_output
+@program_options
+def plan(output: str, **options: Any) -> None:
+    r"""Say how many series and how much memory a configuration can come to.
+
+    Takes the options of `attach`, dimension by dimension, for one interface. Nothing is attached or
+    compiled, and no root is needed.
+
+    \b
+    Examples:
+      xdpdns plan
+      xdpdns plan --labels af,qtype,tld --tlds nl,de --max-series 5000
+    """
+    from xdpdns import kernel, present
+    from xdpdns import plan as module
+
+    made = module.plan(program_settings(options), kernel.possible_cpus())
+    if output == "json":
+        click.echo(json.dumps(module.to_json(made), indent=2))
+    else:
+        present.plan(made)

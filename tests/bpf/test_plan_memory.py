@@ -1,0 +1,80 @@
+"""`xdpdns plan` against the kernel: the maps that are really made, their memory, a real scrape."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from xdpdns import kernel, present, vocab
+from xdpdns.loader import LoadedProgram
+from xdpdns.plan import map_bytes, maps, plan
+from xdpdns.program import compile_program
+from xdpdns.settings import ProgramSettings
+
+SETTINGS = [
+    ProgramSettings(),
+    ProgramSettings(tlds="all", max_series=4096),
+    ProgramSettings(labels=("af", "qtype", "tld"), tlds="nl,de", max_series=5000),
+    ProgramSettings(labels=("qr",), max_series=2),
+    ProgramSettings(tlds="none", max_series=1_000_000),
+]
+
+
+def memlock(fd: int) -> int:
+    """The kernel's figure: bytes of a map, from fdinfo."""
+    text = Path(f"/proc/self/fdinfo/{fd}").read_text()
+    [line] = [line for line in text.splitlines() if line.startswith("memlock:")]
+    return int(line.split()[1])
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_maps_and_memory_are_the_kernels(settings: ProgramSettings) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it loads a BPF program")
+    compiled = compile_program(settings)
+    program = LoadedProgram(compiled, settings)
+    try:
+        planned = {spec.name: spec for spec in maps(settings)}
+        assert set(planned) == set(program.maps)
+        for name, fd in program.maps.items():
+            info = kernel.map_info(fd)
+            made = (info.kind, info.key_size, info.value_size, info.max_entries)
+            spec = planned[name]
+            assert made == (spec.kind, spec.key_size, spec.value_size, spec.max_entries), name
+            expected = map_bytes(spec, kernel.possible_cpus())
+            assert memlock(fd) == pytest.approx(expected, rel=0.02), name
+    finally:
+        program.close()
+
+
+def test_a_scrape_is_as_large_as_planned() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it loads a BPF program")
+    settings = ProgramSettings(max_series=20_000)
+    made = plan(settings, 2)
+    program = LoadedProgram(compile_program(settings), settings)
+    try:
+        snapshot = program.snapshot()
+    finally:
+        program.close()
+    random.seed(53)
+    values = {
+        "af": tuple(vocab.AF_NAMES.values()),
+        "proto": tuple(vocab.PROTO_NAMES.values()),
+        "edns": vocab.edns_buckets(settings.edns_edges),
+        "qtype": [vocab.qtype_text(number) for number in vocab.registered_qtypes()],
+        "tld": [vocab.tld_text(tld) for tld in sorted(vocab.iana_tlds())],
+    }
+    rows: dict[tuple[str, ...], int] = {}
+    while len(rows) < made.rows:
+        row = tuple(random.choice(values.get(label, ["0", "1"])) for label in settings.labels)
+        rows[row] = random.randrange(10**6, 10**7)
+    text = present.prometheus(replace(snapshot, queries=rows), "eth0")
+    series = [line for line in text.splitlines() if not line.startswith("#")]
+    # present.prometheus() has no interface_info, which the agent has
+    assert len(series) + 1 == made.rows + made.other_series
+    assert len(text) == pytest.approx(made.scrape_bytes, rel=0.02)

@@ -1,0 +1,120 @@
+"""The arithmetic of `xdpdns plan`; tests/bpf/test_plan_memory.py holds it against the kernel."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from math import prod
+
+import pytest
+from click.testing import CliRunner
+
+from xdpdns import kernel, vocab
+from xdpdns.cli import main
+from xdpdns.plan import ELSEWHERE, map_bytes, maps, plan, to_json
+from xdpdns.settings import ProgramSettings
+
+SMALL = ProgramSettings(labels=("af", "do", "edns", "tld"), tlds="nl,de,.", edns_edges=(1232,))
+
+
+def test_the_product_is_that_of_the_values() -> None:
+    made = plan(ProgramSettings(), 4)
+    assert [one.label for one in made.dimensions] == list(vocab.DIMENSIONS)
+    values = [one.values or 0 for one in made.dimensions]
+    assert values[:6] == [2, 2, 2, 2, 2, 9]
+    assert values[6:] == [len(vocab.registered_qtypes()) + 1, len(vocab.iana_tlds()) + 1]
+    assert [one.product for one in made.dimensions] == list(
+        itertools.accumulate(values, int.__mul__)
+    )
+    assert made.rows == made.max_series == 100_000
+
+
+def test_the_rows_that_can_be_are_those_that_a_small_configuration_lists() -> None:
+    buckets = ("no_edns", "unseen", "leq1231", "1232", "gt1232")
+    possible = [
+        row
+        for row in itertools.product(("4", "6"), "01", buckets, ("nl", "de", ".", "~other"))
+        if not (row[1] == "1" and row[2] in ("no_edns", "unseen"))
+    ]
+    made = plan(SMALL, 4)
+    assert made.dimensions[-1].product == prod((2, 2, 5, 4)) == 80
+    assert made.reachable == made.rows == len(possible) == 64
+    assert made.max_series == 100_000
+
+
+@pytest.mark.parametrize("labels", [("af", "edns"), ("af", "do"), ("qr",)])
+def test_without_do_or_edns_every_row_can_be(labels: tuple[str, ...]) -> None:
+    made = plan(ProgramSettings(labels=labels), 4)
+    assert made.reachable == made.dimensions[-1].product
+
+
+def test_without_a_list_only_max_series_bounds() -> None:
+    made = plan(ProgramSettings(tlds="all", labels=("af", "tld"), max_series=77), 4)
+    assert (made.dimensions[1].values, made.dimensions[1].product) == (None, None)
+    assert made.reachable is None
+    assert made.rows == 77
+    assert to_json(made)["total"] is None
+
+
+def test_all_types_are_65536() -> None:
+    made = plan(ProgramSettings(labels=("qtype",), qtypes="all"), 4)
+    assert made.rows == 65536
+
+
+def test_memory_grows_by_a_value_for_each_row_and_cpu() -> None:
+    made = plan(ProgramSettings(labels=("af",), max_series=1000), 3)
+    assert list(made.memory) == [3, *ELSEWHERE]
+    counters = next(spec for spec in made.maps if spec.name == "counters")
+    assert made.memory[64] - made.memory[8] == 56 * (8 * 1000 + counters.value_size)
+
+
+def test_a_map_that_is_left_out_costs_nothing() -> None:
+    assert [spec.name for spec in maps(ProgramSettings(labels=("af",)))] == ["queries", "counters"]
+    assert [spec.name for spec in maps(ProgramSettings(tlds="all"))] == ["queries", "counters"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "cpus", "expected"),
+    [
+        # what Linux 6.18 says of them on two CPUs
+        (kernel.MapSpec("", kernel.MAP_TYPE_PERCPU_HASH, 32, 8, 1000), 2, 121_280),
+        (kernel.MapSpec("", kernel.MAP_TYPE_PERCPU_HASH, 8, 8, 100_000), 2, 10_098_048),
+        (kernel.MapSpec("", kernel.MAP_TYPE_PERCPU_HASH, 72, 8, 1 << 20), 2, 167_773_056),
+        (kernel.MapSpec("", kernel.MAP_TYPE_HASH, 24, 8, 1500), 2, 153_840),
+        (kernel.MapSpec("", kernel.MAP_TYPE_PERCPU_ARRAY, 4, 9504, 1), 2, 19_328),
+    ],
+)
+def test_bytes_as_a_kernel_said(spec: kernel.MapSpec, cpus: int, expected: int) -> None:
+    assert map_bytes(spec, cpus) == expected
+
+
+def test_the_command_as_json() -> None:
+    done = CliRunner().invoke(
+        main, ["plan", "--output", "json", "--labels", "af,tld", "--tlds", "nl"]
+    )
+    assert done.exit_code == 0
+    made = json.loads(done.stdout)
+    assert made["dimensions"][0] == {
+        "label": "af",
+        "values": 2,
+        "product": 2,
+        "examples": ["ipv4", "ipv6"],
+        "mean_bytes": 4.0,
+    }
+    assert (made["total"], made["reachable"], made["rows"]) == (4, 4, 4)
+    here = next(row["bytes"] for row in made["memory"] if row["cpus"] == made["cpus"])
+    assert here == sum(row["bytes"] for row in made["maps"])
+
+
+def test_the_command_as_a_table() -> None:
+    done = CliRunner().invoke(main, ["plan", "--max-series", "5000"])
+    assert done.exit_code == 0
+    assert f"{plan(ProgramSettings(), 1).dimensions[-1].product:,}" in done.stdout
+    assert "(this machine)" in done.stdout
+    assert "5,000" in done.stdout
+
+
+def test_wrong_usage() -> None:
+    done = CliRunner().invoke(main, ["plan", "--labels", "colour"])
+    assert done.exit_code == 2
+    assert "colour is not a dimension" in done.stderr
