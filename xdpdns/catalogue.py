@@ -84,6 +84,13 @@ EDNS_VERSIONS = Metric(
     ("interface", "version"),
     "Queries by the version in their OPT record.",
 )
+EDNS_EXACT = Metric(
+    "xdpdns_edns_exact_queries_total",
+    "counter",
+    ("interface", "size", "do"),
+    "Queries with QR and TC clear by their exact EDNS size, `~other` if it is not on a fixed list; "
+    "only with --exact-edns.",
+)
 SIZE = Metric(
     "xdpdns_query_size_bytes",
     "histogram",
@@ -158,6 +165,7 @@ CATALOGUE: tuple[Metric, ...] = (
     CLASSES,
     FLAGS,
     EDNS_VERSIONS,
+    EDNS_EXACT,
     SIZE,
     NAME_LENGTH,
     NAME_LABELS,

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from xdpdns import __version__, catalogue
+from xdpdns import __version__, catalogue, vocab
 from xdpdns.catalogue import CATALOGUE, Metric
-from xdpdns.snapshot import Histogram, Snapshot
+from xdpdns.snapshot import EdnsSizes, Histogram, Snapshot
 
 Number = int | float
 OnError = Callable[[str, Exception], None]
@@ -101,6 +101,18 @@ def _histogram(metric: Metric, name: tuple[str], histogram: Histogram) -> Iterat
     yield Block(("interface",), name, {(): histogram.count}, "_count")
 
 
+def exact_sizes(counted: EdnsSizes) -> dict[tuple[str, ...], Number]:
+    """Exact EDNS sizes as (`size`, `do`) -> count: always the same series, also those at 0."""
+    named = [*map(str, vocab.EDNS_SIZES), vocab.OTHER]
+    rows: dict[tuple[str, ...], Number] = {(size, do): 0 for size in named for do in "01"}
+    for (size, do), count in counted.sizes.items():
+        row = (str(size) if size in vocab.EDNS_SIZES else vocab.OTHER, str(int(do)))
+        rows[row] += count
+    rows[vocab.NO_EDNS, "0"] = counted.no_edns
+    rows[vocab.EDNS_UNSEEN, "0"] = counted.unseen
+    return rows
+
+
 def _counters(name: tuple[str], snapshot: Snapshot) -> Iterator[tuple[Metric, Block]]:
     yield catalogue.QUERIES, Block(("interface", *snapshot.dimensions), name, snapshot.queries)
     marginals = snapshot.marginals
@@ -122,6 +134,9 @@ def _counters(name: tuple[str], snapshot: Snapshot) -> Iterator[tuple[Metric, Bl
     ):
         for block in _histogram(metric, name, histogram):
             yield metric, block
+    if snapshot.edns_sizes is not None:
+        sizes = exact_sizes(snapshot.edns_sizes)
+        yield catalogue.EDNS_EXACT, Block(catalogue.EDNS_EXACT.labels, name, sizes)
     yield catalogue.FOLDED, Block(("interface",), name, {(): snapshot.folded})
 
 

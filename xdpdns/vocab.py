@@ -99,6 +99,17 @@ def edns_buckets(edges: Sequence[int]) -> tuple[str, ...]:
     return (*names, f"gt{edges[-1]}")
 
 
+EDNS_SIZES = (
+    *(512, 1024, 1220, 1232, 1252, 1280, 1400, 1410, 1432, 1440, 1452, 1460, 1472, 1480, 1500),
+    *(1680, 2048, 3072, 4000, 4096, 8192, 16384, 32768, 65535),
+)
+"""Exact sizes that get a series of their own with `--exact-edns`.
+
+What RIPE-352 lists, defaults that servers have or had, and sizes that just fit an MTU. A sender may
+offer any of 65536 sizes, and a counter must never go down: so the list is fixed, and every other
+size is counted as ~other.
+"""
+
 # --- top-level domains --------------------------------------------------------------------------
 
 

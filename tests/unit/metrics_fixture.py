@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from xdpdns.catalogue import DIMENSIONS
 from xdpdns.families import InterfaceState
-from xdpdns.snapshot import Histogram, Marginals, Snapshot
+from xdpdns.snapshot import EdnsSizes, Histogram, Marginals, Snapshot
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -43,6 +43,7 @@ SNAPSHOT = Snapshot(
     folded=3,
     map_entries={"queries": 1},
     map_max_entries={"queries": 100},
+    edns_sizes=EdnsSizes({(1232, True): 2, (512, False): 1}, no_edns=4, unseen=0),
 )
 STATE = InterfaceState(
     "eth0", True, mode="native", program_id=7, snapshot=SNAPSHOT, runs=7, run_seconds=0.25

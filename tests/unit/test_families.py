@@ -6,10 +6,18 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.metrics_fixture import MARGINALS, SNAPSHOT, STATE, histogram
-from xdpdns import catalogue
+from xdpdns import catalogue, vocab
 from xdpdns.catalogue import CATALOGUE, EDGES, catalogue_table
-from xdpdns.families import AgentState, Family, InterfaceState, agent_families, families, fold
-from xdpdns.snapshot import Histogram, Marginals
+from xdpdns.families import (
+    AgentState,
+    Family,
+    InterfaceState,
+    agent_families,
+    exact_sizes,
+    families,
+    fold,
+)
+from xdpdns.snapshot import EdnsSizes, Histogram, Marginals
 
 
 def fail(collector: str, error: Exception) -> None:
@@ -83,6 +91,26 @@ def test_a_broken_snapshot_costs_only_its_own_counters() -> None:
     assert errors == [("interface/eth1", "the map is gone")]
     assert [block.fixed for block in made["xdpdns_up"].blocks] == [("eth1",), ("eth0",)]
     assert [block.fixed for block in made["xdpdns_queries_total"].blocks] == [("eth0",)]
+
+
+def test_exact_edns_sizes_are_the_same_series_whatever_a_sender_offers() -> None:
+    nothing = exact_sizes(EdnsSizes({}, 0, 0))
+    every = {(size, do): 1 for size in range(65536) for do in (False, True)}
+    flood = exact_sizes(EdnsSizes(every, 3, 2))
+    assert list(nothing) == list(flood)
+    assert set(nothing.values()) == {0}
+    assert len(flood) == 2 * (len(vocab.EDNS_SIZES) + 1) + 2
+    assert sum(flood.values()) == 2 * 65536 + 3 + 2
+    assert flood["1232", "1"] == flood["1232", "0"] == 1
+    assert flood["~other", "1"] == 65536 - len(vocab.EDNS_SIZES)
+    assert (flood["no_edns", "0"], flood["unseen", "0"]) == (3, 2)
+
+
+def test_exact_edns_sizes_are_absent_unless_they_are_counted() -> None:
+    name = "xdpdns_edns_exact_queries_total"
+    assert by_name(families([STATE], fail))[name].blocks[0].rows["512", "0"] == 1
+    without = replace(STATE, snapshot=replace(SNAPSHOT, edns_sizes=None))
+    assert name not in by_name(families([without], fail))
 
 
 def test_one_interface_twice_is_exported_once() -> None:
