@@ -114,9 +114,16 @@ def dig(lab: Lab, *arguments: str, server: str = SERVER4, tool: str = "dig") -> 
 class Agent:
     """`xdpdns attach` on the server's eth0, from its first successful readiness to its end."""
 
-    def __init__(self, lab: Lab, *options: str, interfaces: Iterable[str] = ("eth0",)) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        *options: str,
+        interfaces: Iterable[str] = ("eth0",),
+        prefix: Iterable[str] = (),
+    ) -> None:
         self._lab = lab
-        self.process = lab.start(lab.server, [XDPDNS, "attach", *interfaces, *options], "agent")
+        argv = [*prefix, XDPDNS, "attach", *interfaces, *options]
+        self.process = lab.start(lab.server, argv, "agent")
         self.process.wait_until("the agent's readiness", self._ready)
 
     def _ready(self) -> bool:
