@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 
 from tests.truth.reference import Config, tld_text
@@ -39,11 +39,15 @@ def compiled(chosen: ProgramSettings) -> Compiled:
 
 
 @contextmanager
-def loaded(config: Config) -> Iterator[LoadedProgram]:
+def load(chosen: ProgramSettings) -> Iterator[LoadedProgram]:
     """A program with fresh maps."""
-    chosen = settings(config)
     program = LoadedProgram(compiled(chosen), chosen)
     try:
         yield program
     finally:
         program.close()
+
+
+def loaded(config: Config) -> AbstractContextManager[LoadedProgram]:
+    """A program with fresh maps, for this configuration."""
+    return load(settings(config))

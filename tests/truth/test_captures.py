@@ -19,7 +19,7 @@ import pytest
 from tests.truth import captures, library, rules, tshark
 from tests.truth.compare import differences
 from tests.truth.conftest import Report, capture_files
-from tests.truth.loading import EXACT, compiled, settings
+from tests.truth.loading import EXACT, load, settings
 from tests.truth.reference import Verdict, classify, tabulate
 from xdpdns.errors import CaptureError
 from xdpdns.loader import LoadedProgram
@@ -50,10 +50,8 @@ def program() -> Iterator[LoadedProgram]:
     """A program with a row for every TLD and type, and fresh maps."""
     if os.geteuid():
         pytest.skip("loading BPF programs needs root")
-    chosen = replace(settings(EXACT), max_series=10_000)
-    loaded = LoadedProgram(compiled(chosen), chosen)
-    yield loaded
-    loaded.close()
+    with load(replace(settings(EXACT), max_series=10_000)) as loaded:
+        yield loaded
 
 
 @pytest.mark.parametrize("path", capture_files(), ids=lambda path: path.name)
