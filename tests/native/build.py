@@ -18,7 +18,7 @@ MEMORY = "address,undefined"
 
 ENVIRONMENT = {
     # a wide zone before each allocation: words are read backwards
-    "ASAN_OPTIONS": "redzone=256:detect_leaks=1",
+    "ASAN_OPTIONS": "redzone=256:quarantine_size_mb=16:detect_leaks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
 
