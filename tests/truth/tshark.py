@@ -6,11 +6,15 @@ sees differently is explained by name in `tests.truth.rules`.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.truth.reference import Config, Row, edns_bucket, qtype_text, tld_text
+
+MISSING = shutil.which("tshark") is None
+"""Whether there is no tshark to ask (Debian: `apt-get install tshark`)."""
 
 OPTIONS = (
     "-n",
