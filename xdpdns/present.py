@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+from rich.status import Status as Spinner
 from rich.table import Table
 
 from xdpdns.exposition import render
@@ -18,6 +19,7 @@ from xdpdns.families import InterfaceState, families
 from xdpdns.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from xdpdns.demo import Look, Result, View
     from xdpdns.plan import Plan
     from xdpdns.status import ProgramStatus, Status
 
@@ -153,6 +155,56 @@ def _bound(number: int | None) -> str:
 
 def _bytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
+
+
+class _DemoView:
+    """A line that is kept up to date on a terminal; elsewhere only where to find what."""
+
+    def __init__(self, console: Console, spinner: Spinner) -> None:
+        self._console = console
+        self._spinner = spinner
+
+    def started(self, url: str, inside: str) -> None:
+        self._console.print(f"Counting on eth0 of a private namespace: {url}")
+        self._console.print(f"Look into it with `{inside} COMMAND`. Ctrl-C ends it.")
+        self._spinner.update("no numbers yet")
+
+    def look(self, look: Look) -> None:
+        sent, counted = look.packets
+        queries, late = look.counted["af"], sent - counted
+        parts = [f"{look.seconds:.1f} s", f"{sent:,} sent", f"{counted:,} counted"]
+        parts += [f"{queries[af] / (queries.total() or 1):.1%} {af}" for af in sorted(queries)]
+        self._spinner.update("  ".join(parts) + (f"  {late} on their way" if late > 0 else ""))
+
+
+@contextmanager
+def demo(quiet: bool) -> Iterator[View]:
+    """Show a demonstration while it runs: on the standard error, or not at all."""
+    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    with console.status("starting: compiling, attaching", spinner="dots") as spinner:
+        yield _DemoView(console, spinner)
+
+
+def comparison(result: Result) -> None:
+    """Print what was planned, sent and counted, dimension by dimension."""
+    from xdpdns.demo import rows
+
+    console = _console()
+    table = _plain("dimension", "value", "planned", "sent", "counted", "")
+    for column in table.columns[2:5]:
+        column.justify = "right"
+    for name in result.look.sent:
+        for value, share, sent, counted in rows(result.look, name):
+            mark = "=" if sent == counted else "differs"
+            table.add_row(name, value, f"{share:.1%}", f"{sent:,}", f"{counted:,}", mark)
+            name = ""
+    console.print(table)
+    sent, counted = result.look.packets
+    console.print(
+        f"\n{sent:,} packets sent in {result.look.seconds:.1f} s, {counted:,} counted, "
+        f"every value {'equal' if result.look.equal else 'NOT equal'}. "
+        f"First numbers {result.first_seconds:.1f} s after the start."
+    )
 
 
 def _console() -> Console:
