@@ -145,20 +145,34 @@ class Agent:
 
 
 class Prometheus:
-    """A Prometheus beside the agent, that scrapes it every second over the loopback."""
+    """A Prometheus beside the agents, that scrapes them every second over the loopback.
+
+    It goes on with the blocks that lie in the lab's `prometheus/data` and evaluates `rules`.
+    """
 
     port = 9090
+    # timestamp() of anything but a plain selector is the time of the query.
+    _SCRAPED = 'timestamp(up{job="xdpdns"}) and up{job="xdpdns"} == 1'
 
-    def __init__(self, lab: Lab, *, target_port: int = PORT) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        *,
+        target_port: int = PORT,
+        more_ports: Sequence[int] = (),
+        rules: Sequence[Path] = (),
+    ) -> None:
         self._lab = lab
         folder = lab.tmp / "prometheus"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
+        targets = [f"127.0.0.1:{port}" for port in (target_port, *more_ports)]
         config = folder / "prometheus.yml"
         config.write_text(
             "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
+            f"rule_files: {[str(path) for path in rules]}\n"
             "scrape_configs:\n"
             "  - job_name: xdpdns\n"
-            f"    static_configs: [{{targets: ['127.0.0.1:{target_port}']}}]\n"
+            f"    static_configs: [{{targets: {targets}}}]\n"
         )
         self.process = lab.start(
             lab.server,
@@ -201,3 +215,12 @@ class Prometheus:
         # timestamp() of anything but a plain selector is the question's time, not the scrape's
         stored = 'timestamp(up{job="xdpdns"}) * up{job="xdpdns"}'
         self.process.wait_until("a scrape", lambda: (self.value(stored) or 0) > after, timeout=15)
+
+    def wait_for_scrapes(self, after: float, count: int) -> None:
+        """Wait until successful scrapes of so many targets that began later are stored."""
+
+        def done() -> bool:
+            times = self.query(self._SCRAPED)
+            return sum(when > after for _, when in times) >= count
+
+        self.process.wait_until("scrapes", done, timeout=15)

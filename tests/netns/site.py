@@ -1,0 +1,145 @@
+"""Two agents with a past and a present, and a Prometheus that is asked about them at one moment.
+
+One agent counts on eth0, one on the server's loopback. What they export before and after some past
+traffic is stored as it is, an hour, a day and a week ago; then Prometheus scrapes them live while
+the present traffic comes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from tests.netns.actors import XDPDNS, Agent, Prometheus
+from tests.netns.lab import Lab
+from tests.netns.scrape import PORT, Scrape, http_get, scrape
+from tests.netns.traffic import Sent, odd, queries, send, sinks
+
+ROOT = Path(__file__).parents[2]
+ETH, LO = "127.0.0.1:10530", "127.0.0.1:10531"
+AGENTS = {ETH: "eth0", LO: "lo"}
+WINDOW = 60
+PAST = {ETH: [*queries(300, seed=1), *odd(1)], LO: queries(150, seed=2)}
+PRESENT = {ETH: [*queries(600, seed=3), *odd(3)], LO: queries(200, seed=4)}
+
+Key = tuple[str, ...]
+"""The values of a series' labels but for the job, in the order of the labels' names."""
+
+
+class Measured:
+    """A Prometheus with the history and the present in it, asked at one moment."""
+
+    def __init__(self, prometheus: Prometheus, lab: Lab, at: float) -> None:
+        self.prometheus = prometheus
+        self.lab = lab
+        self.at = at
+        self.live = {"": self._factors(at), "1h": {}, "1d": {}, "1w": {}}
+        for offset, seconds in (("1h", 3600), ("1d", 86400), ("1w", 604800)):
+            self.live[offset] = self._factors(at - seconds)
+        recorded = self.ask("timestamp(instance:xdpdns_queries:rate5m)", at)
+        self.recorded_at = max(float(one["value"][1]) for one in recorded)
+        self.recorded = self._factors(self.recorded_at, 300)
+
+    def ask(self, promql: str, at: float) -> list[dict[str, Any]]:
+        """The result of an instant query at a time."""
+        path = f"/api/v1/query?query={quote(promql)}&time={at:.3f}"
+        answer = json.loads(http_get(self.lab.server, path, port=Prometheus.port).body)
+        assert answer["status"] == "success", f"{promql}: {answer}"
+        return list(answer["data"]["result"])
+
+    def _factors(self, at: float, window: int = WINDOW) -> dict[str, float]:
+        """By how much rate() extrapolates what it saw to the window, for each agent.
+
+        That is Prometheus's definition: up to the window's edge if a sample could have been
+        missed there at most, else by half of the average interval.
+        """
+        factors = {}
+        for one in self.ask(f"xdpdns_up[{window}s]", at):
+            times = [float(when) for when, _ in one["values"]]
+            seen = times[-1] - times[0]
+            each = seen / (len(times) - 1)
+            edges = (times[0] - (at - window), at - times[-1])
+            more = sum(edge if edge < 1.1 * each else each / 2 for edge in edges)
+            factors[one["metric"]["instance"]] = (seen + more) / seen
+        assert set(factors) == set(AGENTS)
+        assert all(1 <= factor < 1.3 for factor in factors.values()), factors
+        return factors
+
+    def panel(self, expr: str) -> dict[Key, float]:
+        """What a panel's query returns, with its variables substituted."""
+        for name in ("job", "instance", "interface"):
+            expr = expr.replace(f"${name}", ".+")
+        for name in ("$__rate_interval", "$__range", "$window"):
+            expr = expr.replace(name, f"{WINDOW}s")
+        expr = expr.replace("$against", "1h")
+        assert "$" not in expr
+        found = {}
+        for one in self.ask(expr, self.at):
+            labels = {k: v for k, v in one["metric"].items() if k not in {"job", "__name__"}}
+            found[tuple(labels[name] for name in sorted(labels))] = float(one["value"][1])
+        return found
+
+
+def store_history(lab: Lab, before: dict[str, Scrape], after: dict[str, Scrape]) -> None:
+    """Write blocks in which the agents said `before`, and a quarter of a minute later `after`."""
+    now = math.floor(time.time())
+    lines = []
+    for age in (604800, 86400, 3600):
+        for second in range(-120, 121, 5):
+            for instance, said in (before if second < -15 else after).items():
+                for sample in said.samples:
+                    labels = {**sample.labels, "job": "xdpdns", "instance": instance}
+                    text = ",".join(f"{name}={json.dumps(v)}" for name, v in labels.items())
+                    lines.append(f"{sample.name}{{{text}}} {sample.value} {now - age + second}")
+    path = lab.tmp / "history.txt"
+    path.write_text("\n".join([*lines, "# EOF", ""]))
+    data = lab.tmp / "prometheus" / "data"
+    data.mkdir(parents=True)
+    argv = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(path), str(data)]
+    subprocess.run(argv, check=True, timeout=60, capture_output=True)
+
+
+def quick_rules(lab: Lab) -> list[Path]:
+    """The recording rules, worked out each second."""
+    path = lab.tmp / "rules.yml"
+    text = (ROOT / "deploy" / "prometheus" / "rules.yml").read_text()
+    assert "interval: 1m" in text
+    path.write_text(text.replace("interval: 1m", "interval: 1s"))
+    return [path]
+
+
+@contextmanager
+def measured() -> Iterator[Measured]:
+    """Make the site; it ends with the `with` block."""
+    with Lab() as lab:
+        agent = Agent(lab, "--program-stats")
+        address = "--web.listen-address=127.0.0.1:10531"
+        other = lab.start(lab.server, [XDPDNS, "attach", "lo", address], "agent-lo")
+        other.wait_until("the readiness on lo", lambda: "Serving" in other.log)
+
+        with sinks(lab.server):
+
+            def come(traffic: Mapping[str, list[Sent]]) -> dict[str, Scrape]:
+                send(lab.client, traffic[ETH], lab.quiet)
+                send(lab.server, traffic[LO], lambda: time.sleep(0.2))
+                return {ETH: scrape(lab.server), LO: scrape(lab.server, port=PORT + 1)}
+
+            # First all of it, so that no series begins within a window.
+            first = come({name: [*PAST[name], *PRESENT[name]] for name in AGENTS})
+            store_history(lab, first, come(PAST))
+            prometheus = Prometheus(lab, more_ports=[PORT + 1], rules=quick_rules(lab))
+            for _ in range(6):  # a window of one or two scrapes would show little
+                prometheus.wait_for_scrapes(after=time.time(), count=2)
+            come(PRESENT)
+            for _ in range(3):
+                prometheus.wait_for_scrapes(after=time.time(), count=2)
+            time.sleep(1.1)  # the rules have seen these too
+            yield Measured(prometheus, lab, round(time.time(), 3))
+            agent.stop()

@@ -1,0 +1,123 @@
+"""Every panel's query against a real Prometheus that scraped real agents with known traffic.
+
+See site.py for the agents and panels.py for the values; `pytest -s` prints the table of panels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.netns.panels import Between, Values, fleet, overview, triage
+from tests.netns.site import LO, ROOT, Key, Measured, measured
+
+EXPECTED = {"xdpdns": overview, "xdpdns-fleet": fleet, "xdpdns-triage": triage}
+# Prometheus's own scrapes go over the loopback, where an agent counts them: TCP to other ports.
+SCRAPES = ("not_udp",)
+EMPTY_WHEN_WELL = {"Not counted, and why/A"}
+
+
+def targets() -> Iterator[tuple[str, str, str]]:
+    """Dashboard, panel with its query's letter, and the query; blanks tell same titles apart."""
+    for uid in EXPECTED:
+        seen: Counter[str] = Counter()
+        for panel in json.loads((ROOT / "grafana" / f"{uid}.json").read_text())["panels"]:
+            for target in panel.get("targets", []):
+                name = f"{panel['title']}/{target['refId']}"
+                yield uid, name + " " * seen[name], target["expr"]
+                seen[name] += 1
+
+
+TARGETS = list(targets())
+TABLE: list[str] = []
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Measured]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it makes network namespaces")
+    if not shutil.which("prometheus"):
+        pytest.skip("prometheus is not here: deploy/setup --dev installs it")
+    with measured() as made:
+        yield made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def table() -> Iterator[None]:
+    yield
+    print("\n| dashboard: panel/query | expected | got |\n|---|---|---|", *TABLE, sep="\n")
+
+
+@pytest.mark.parametrize(
+    ("uid", "name", "expr"),
+    [pytest.param(*t, id=f"{t[0]}: {t[1]}") for t in TARGETS if t[1] not in EMPTY_WHEN_WELL],
+)
+def test_panel(site: Measured, uid: str, name: str, expr: str) -> None:
+    expected = EXPECTED[uid](site)[name]
+    got = site.panel(expr)
+    assert got, f"no data: {expr}"
+    got.pop(SCRAPES, None)
+    TABLE.append(f"| {uid}: {name} | {brief(expected)} | {brief(got)} |")
+    if isinstance(expected, Between):
+        assert len(got) == expected.count, got
+        assert all(expected.low <= value <= expected.high for value in got.values()), got
+    else:
+        wanted = {key: value for key, value in expected.items() if value}
+        assert {k: v for k, v in got.items() if v} == pytest.approx(wanted, rel=1e-6)
+
+
+def brief(values: Values | Between | dict[Key, float]) -> str:
+    """A few values for the table, the largest first."""
+    if isinstance(values, Between):
+        return f"{values.low:g} to {values.high:g}"
+    ordered = sorted(values.items(), key=lambda item: (-abs(item[1]), item[0]))
+    texts = [f"{' '.join(key)} {value:.6g}".strip() for key, value in ordered if value]
+    return ", ".join(texts[:4]) + (f" and {len(texts) - 4} more" if texts[4:] else "") or "0"
+
+
+def test_no_expectation_is_left_over(site: Measured) -> None:
+    for uid, expectations in EXPECTED.items():
+        asked = {name for where, name, _ in TARGETS if where == uid}
+        assert set(expectations(site)) | EMPTY_WHEN_WELL >= asked
+        assert set(expectations(site)) <= asked
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("Queries/A", "xdpdns_packets_total", "xdpdns_packet_total"),
+        ("Over IPv6/A", "af=", "family="),
+        ("Query types/A", "by (qtype)", "by (type)"),
+        ("Packets by outcome/A", "by (outcome)", "by (result)"),
+        ("Malformed/A", "name_.+", "names_.+"),
+    ],
+)
+def test_a_wrong_query_shows(site: Measured, name: str, right: str, wrong: str) -> None:
+    """A metric, a label or a value that does not exist fails the comparison above."""
+    [expr] = [text for uid, panel, text in TARGETS if (uid, panel) == ("xdpdns", name)]
+    assert right in expr
+    got = site.panel(expr.replace(right, wrong))
+    assert got != pytest.approx(overview(site)[name], rel=1e-6)
+
+
+def test_an_interface_that_is_not_counted(site: Measured) -> None:
+    """Last: it takes the program off the loopback, and the panels say so."""
+    site.lab.server.run(["ip", "link", "set", "dev", "lo", "xdpgeneric", "off"])
+    after = time.time() + 2
+    site.prometheus.process.wait_until("scrapes", lambda: time.time() > after + 2)
+    site.at = time.time()
+    expr = {(uid, name): text for uid, name, text in TARGETS}
+    why = site.panel(expr["xdpdns", "Not counted, and why/A"])
+    assert why == {(LO, "lo", "detached"): 1}
+    TABLE.append(f"| xdpdns: Not counted, and why/A | {LO} lo detached 1 | {brief(why)} |")
+    assert site.panel(expr["xdpdns", "Not counted/A"]) == {(): 1}
+    assert site.panel(expr["xdpdns-fleet", "Interfaces not counted/A"]) == {(): 1}
+    shown = site.panel(expr["xdpdns", "Interfaces/A"])
+    assert shown[LO, "lo"] == 0
+    assert sorted(shown.values()) == [0, 1]
