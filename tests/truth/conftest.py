@@ -52,13 +52,18 @@ def capture_files() -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def dissections() -> Iterator[dict[str, Future[list[Dissection]]]]:
-    """Tshark's view of each capture by file name, two processes at a time, ahead of the tests."""
+def dissections(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[list[Dissection]]]]:
+    """Tshark's view of each capture by file name, two processes at a time, ahead of the tests.
+
+    Only of the captures of the tests that were selected, in the tests' order.
+    """
     if MISSING:
         pytest.skip("tshark is missing")
+    calls = (item.callspec for item in request.session.items if hasattr(item, "callspec"))
+    paths = [call.params["path"] for call in calls if "path" in call.params]
+    wanted = [path for path in paths if path in set(capture_files())]
     with ThreadPoolExecutor(2) as pool:
-        futures = {path.name: pool.submit(dissect, path) for path in capture_files()}
-        yield futures
+        yield {path.name: pool.submit(dissect, path) for path in wanted}
         pool.shutdown(cancel_futures=True)
 
 

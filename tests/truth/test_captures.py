@@ -72,7 +72,7 @@ def test_all_decoders_agree(
     if path.name in CUT_FILES:
         frames.pop()
     verdicts = [classify(frame, EXACT) for frame in frames]
-    seen = dissections[path.name].result(timeout=100)
+    seen = dissections[path.name].result()
     explained, wrong = judge(frames, verdicts, seen)
     result = replay([path], program)
     table = tabulate((frame[:VISIBLE] for frame in frames), EXACT)
