@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime
 
@@ -21,15 +22,20 @@ from xdpdns.report_edns import (
 
 def show(report: EdnsReport) -> None:
     """Print the whole report."""
-    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    width = None if sys.stdout.isatty() else 100
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
 
     def section(title: str, *parts: RenderableType) -> None:
-        console.print(title, style="bold", markup=False)
+        console.print(title, style="bold")
         for part in parts:
-            console.print(part, markup=False)
+            console.print(part)
         console.print()
 
-    section("Table 1. The traffic", *report.files, _table1(report))
+    for name in report.files:
+        # on one line, whatever its length; bytes that are no UTF-8 as U+FFFD
+        console.out(os.fsencode(name).decode(errors="replace"))
+    console.print()
+    section("Table 1. The traffic", _table1(report))
     section(
         "Table 2. Remaining queries with an OPT record (E), and of these with DO set (D)",
         _table2(report),
