@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 from rich.status import Status as Spinner
 from rich.table import Table
@@ -19,6 +20,7 @@ from xdpdns.families import InterfaceState, families
 from xdpdns.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from xdpdns.check import Report
     from xdpdns.demo import Look, Result, View
     from xdpdns.plan import Plan
     from xdpdns.status import ProgramStatus, Status
@@ -78,6 +80,41 @@ def counters(snapshot: Snapshot, packets: int) -> None:
             "raise --max-series.",
             style="yellow",
         )
+
+
+_ANSWERS = {True: "[green]yes[/]", False: "[red]no[/]", None: "[yellow]?[/]"}
+
+
+def check(report: Report) -> None:
+    """Print the needs, each that is not met with its mend; then the hints and interfaces."""
+    console = _console()
+    console.print(report.system, markup=False)
+    needs = _plain("need", "", "")
+    for need in report.needs:
+        needs.add_row(need.need, _ANSWERS[need.met], escape(need.found))
+        if need.mend:
+            needs.add_row("", "", f"[bold]-> {escape(need.mend)}[/]")
+    hints = _plain("good to know", "")
+    for hint in report.hints:
+        hints.add_row(hint.about, escape(hint.found))
+        if hint.mend:
+            hints.add_row("", f"[dim]-> {escape(hint.mend)}[/]")
+    interfaces = _plain("interface", "driver", "native XDP", "state")
+    for one in report.interfaces:
+        taken = [f"{'xdpdns' if p.ours else p.name} in {p.mode} mode" for p in one.programs]
+        state = ["up" if one.up else "down", *taken]
+        native = {True: "yes", False: "no, generic only", None: "unknown"}[one.native]
+        interfaces.add_row(one.interface, one.driver or "none", native, escape(", ".join(state)))
+    for table in (needs, hints, interfaces):
+        console.print()
+        console.print(table)
+    unmet = sum(not need.met for need in report.needs)
+    console.print()
+    console.print(
+        "All needs are met: `xdpdns attach IFACE`."
+        if not unmet
+        else f"{unmet} of {len(report.needs)} needs are not met."
+    )
 
 
 def status(found: Status) -> None:

@@ -13,7 +13,7 @@ import click
 from xdpdns import __version__
 from xdpdns.cli.attach import attach, detach
 from xdpdns.cli.demo import demo
-from xdpdns.cli.machine import plan, status
+from xdpdns.cli.machine import check, plan, status
 from xdpdns.cli.replay import replay
 from xdpdns.cli.report import report
 from xdpdns.errors import SettingsError, XdpdnsError
@@ -56,5 +56,5 @@ def main() -> None:
     """
 
 
-for command in (attach, detach, status, plan, demo, replay, report):
+for command in (check, attach, detach, status, plan, demo, replay, report):
     main.add_command(command)

@@ -61,3 +61,27 @@ def plan(output: str, **options: Any) -> None:
         click.echo(json.dumps(module.to_json(made), indent=2))
     else:
         present.plan(made)
+
+
+@click.command()
+@netns_option
+@_output
+def check(netns: str | None, output: str) -> None:
+    """Say whether this machine can run xdpdns: each need, and the command that mends it.
+
+    Compiles and loads the real program and gives it a query, but attaches nothing. The exit code is
+    1 if a need is not met.
+    """
+    from xdpdns import check as module
+    from xdpdns import present
+    from xdpdns.netns import enter
+
+    if netns is not None:
+        enter(netns)
+    report = module.check()
+    if output == "json":
+        click.echo(json.dumps(module.to_json(report), indent=2))
+    else:
+        present.check(report)
+    if not report.met:
+        raise SystemExit(1)

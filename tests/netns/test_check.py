@@ -1,0 +1,99 @@
+"""`xdpdns check` on this machine: everything met, and needs taken away one by one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.netns.foreign import by_bpftool
+from tests.netns.lab import Lab
+from xdpdns import devices
+
+CHECK = [sys.executable, "-m", "xdpdns", "check"]
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it loads a BPF program")
+
+
+def said(argv: list[str], **environment: str) -> tuple[int, dict[str, Any]]:
+    done = subprocess.run(
+        [*argv, "--output", "json"],
+        text=True,
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def needs(report: dict[str, Any]) -> dict[str, bool | None]:
+    return {need["need"]: need["met"] for need in report["needs"]}
+
+
+def test_all_is_met_here() -> None:
+    code, report = said(CHECK)
+    assert (code, report["met"]) == (0, True)
+    assert set(needs(report).values()) == {True}
+    assert [need["mend"] for need in report["needs"]] == [""] * len(report["needs"])
+    assert report["needs"][-1]["found"].endswith("it counted a query")
+
+
+def test_as_a_table() -> None:
+    done = subprocess.run(CHECK, text=True, capture_output=True, timeout=60, check=True)
+    assert "All needs are met" in done.stdout
+    assert "lo " in done.stdout
+    assert not done.stderr
+
+
+def test_without_root() -> None:
+    drop = ["setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
+    code, report = said([*drop, *CHECK])
+    assert (code, report["met"]) == (1, False)
+    found = needs(report)
+    assert found["permission"] is False
+    assert found["the program"] is None
+    assert found["BCC for Python"] is True
+    [mend] = [need["mend"] for need in report["needs"] if need["met"] is False]
+    assert mend.startswith("sudo ")
+
+
+def test_without_bcc() -> None:
+    # as in a virtual environment that was made without --system-site-packages
+    script = "import sys; sys.modules['bcc'] = None; from xdpdns.cli import main; main()"
+    code, report = said([sys.executable, "-c", script, "check"])
+    assert code == 1
+    assert needs(report)["BCC for Python"] is False
+    assert needs(report)["the program"] is None
+
+
+def test_another_bcc(tmp_path: Path) -> None:
+    (tmp_path / "bcc.py").touch()
+    code, report = said(CHECK, PYTHONPATH=str(tmp_path))
+    assert code == 1
+    [need] = [need for need in report["needs"] if need["need"] == "BCC for Python"]
+    assert need["met"] is False
+    assert "unrelated module" in need["found"]
+
+
+def test_somebody_elses_program_is_named(lab: Lab) -> None:
+    by_bpftool(lab, "generic")
+    code, report = said([*CHECK, "--netns", lab.server.name])
+    assert code == 0
+    [eth0] = [one for one in report["interfaces"] if one["interface"] == "eth0"]
+    [program] = eth0["programs"]
+    assert (eth0["driver"], eth0["native"]) == ("veth", True)
+    assert (program["mode"], program["ours"]) == ("generic", False)
+    assert "foreign_pass" in program["name"]
+
+
+def test_lo_can_only_generic() -> None:
+    [lo] = [one for one in devices.devices() if one.interface == "lo"]
+    assert lo.driver == ""
+    # a kernel before 6.3 can't be asked
+    assert lo.native is (None if devices.xdp_features() is None else False)
