@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import struct
 import subprocess
-from array import array
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -13,13 +12,18 @@ from typing import NamedTuple
 import pytest
 
 from tests.native.build import ENVIRONMENT, Kind, build, seeds, stream
+from tests.truth.compare import FLAG_BITS
+from tests.truth.loading import EXACT as EXACT_CONFIG
+from tests.truth.loading import loaded
+from tests.truth.loading import settings as settings_of
+from tests.truth.runner import Runner
 from xdpdns import kernel, vocab
 from xdpdns.loader import LoadedProgram
-from xdpdns.program import compile_program
 from xdpdns.settings import ProgramSettings
+from xdpdns.snapshot import Snapshot
 
 KINDS = [Kind("cc"), Kind("clang"), Kind("clang", "memory")]
-EXACT = ProgramSettings(tlds="all", qtypes="all")
+EXACT = settings_of(EXACT_CONFIG)
 CONFIGURATIONS = {
     "exact": EXACT,
     "default": ProgramSettings(),
@@ -29,6 +33,8 @@ CONFIGURATIONS = {
 }
 SHORTEST = 14
 """Bytes of the shortest frame that the kernel runs."""
+
+NAMES = list(vocab.outcomes())
 
 FRAMES = sorted({frame[:length] for frame in seeds() for length in range(len(frame) + 1)})
 """Each once: many vectors begin alike."""
@@ -72,9 +78,9 @@ def harness(settings: ProgramSettings, kind: Kind, into: Path) -> Path:
 @pytest.mark.parametrize("settings", CONFIGURATIONS.values(), ids=CONFIGURATIONS.keys())
 def test_no_read_beyond_the_frame(settings: ProgramSettings, kind: Kind, tmp_path: Path) -> None:
     seen = observe(harness(settings, kind, tmp_path), FRAMES)
-    named = Counter(list(vocab.outcomes())[observation.outcome] for observation in seen)
+    named = Counter(NAMES[observation.outcome] for observation in seen)
     # the vectors end in every way that there is
-    assert named.keys() == vocab.outcomes().keys()
+    assert named.keys() == set(NAMES)
 
 
 @pytest.mark.parametrize("end", ["over", "under"])
@@ -91,72 +97,53 @@ def test_a_read_beyond_the_frame_is_trapped(kind: Kind, end: str, tmp_path: Path
     assert b"heap-buffer-overflow" in done.stderr
 
 
-class Counters:
-    """The raw struct counters of a program, added over the CPUs."""
-
-    def __init__(self, program: LoadedProgram, settings: ProgramSettings) -> None:
-        layout = compile_program(settings).counters
-        self._fd = program.maps["counters"]
-        self._words = layout.size // 8
-        self._fields = layout.fields
-        self._cpus = kernel.possible_cpus()
-
-    def member(self, name: str) -> list[int]:
-        """A member's counts at this moment."""
-        raw = array("Q", kernel.map_lookup(self._fd, bytes(4), 8 * self._words * self._cpus))
-        field = self._fields[name]
-        first = field.offset // 8
-        return [sum(raw[at :: self._words]) for at in range(first, first + field.count)]
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_natively_and_in_the_kernel_the_same(tmp_path: Path) -> None:
-    """Each frame's outcome, each row's key and count, and the marginals that the harness shows."""
+    """Of each outcome all frames together: the kernel counts them there, and there alone."""
     seen = observe(harness(EXACT, KINDS[0], tmp_path), FRAMES)
-    program = LoadedProgram(compile_program(EXACT), EXACT)
-    counters = Counters(program, EXACT)
-    run = kernel.TestRun(program.fd).run
-    shown = [
-        (frame, observation)
-        for frame, observation in zip(FRAMES, seen, strict=True)
-        if len(frame) >= SHORTEST
-    ]
-    before = counters.member("outcome")
-    for frame, observation in shown:
-        assert run(frame) == kernel.XDP_PASS
-        before[observation.outcome] += 1
-        assert counters.member("outcome") == before, frame.hex()
-    rows = Counter(o.key for _, o in shown if o.outcome == 0)
-    assert rows == _rows(program)
-    queries = [o for _, o in shown if o.outcome == 0]
-    names = list(vocab.outcomes())
-    headers = [o for _, o in shown if o.outcome == 0 or o.outcome >= names.index("opcode")]
-    assert _dense(counters.member("header2")) == Counter(o.header2 for o in headers)
-    assert _dense(counters.member("header3")) == Counter(o.header3 for o in headers)
-    assert _dense(counters.member("name_len")) == Counter(o.name_len for o in queries)
-    assert _dense(counters.member("name_labels")) == Counter(o.labels for o in queries)
-    assert counters.member("size_sum") == [sum(o.size for o in queries)]
-    program.close()
+    by_outcome: dict[str, list[tuple[bytes, Observation]]] = {name: [] for name in NAMES}
+    for frame, observation in zip(FRAMES, seen, strict=True):
+        if len(frame) >= SHORTEST:
+            by_outcome[NAMES[observation.outcome]].append((frame, observation))
+    with loaded(EXACT_CONFIG) as program:
+        runner = Runner(program, EXACT_CONFIG)
+        for name, pairs in by_outcome.items():
+            counted = runner.run(frame for frame, _ in pairs)
+            assert counted.outcomes == ({name: len(pairs)} if pairs else {})
+            assert_marginals(name, [observation for _, observation in pairs], counted)
+        assert rows(program) == Counter(o.key for _, o in by_outcome["query"])
+
+
+def assert_marginals(name: str, seen: list[Observation], counted: Snapshot) -> None:
+    """Headers and queries as the harness saw them."""
+    found = counted.marginals
+    queries = seen if name == "query" else []
+    headers = seen if name == "query" or name in NAMES[NAMES.index("opcode") :] else []
+    assert sum(found.opcodes.values()) == len(headers)
+    for flag, count in found.flags.items():
+        bit = 1 << FLAG_BITS[flag]
+        assert count == sum(bool((o.header2 << 8 | o.header3) & bit) for o in headers)
+    assert found.name_length.sum == sum(o.name_len for o in queries)
+    assert found.name_labels.sum == sum(o.labels for o in queries)
+    assert found.size.sum == sum(o.size for o in queries)
+    assert found.size.count == len(queries)
+    assert found.classes.get("IN", 0) == sum(o.qclass == 1 for o in queries)
 
 
 def test_what_the_kernel_does_not_run_is_eth_truncated(tmp_path: Path) -> None:
     short = [frame for frame in FRAMES if len(frame) < SHORTEST]
     seen = observe(harness(EXACT, KINDS[0], tmp_path), short)
-    assert {list(vocab.outcomes())[o.outcome] for o in seen} == {"eth_truncated"}
+    assert {NAMES[o.outcome] for o in seen} == {"eth_truncated"}
 
 
-def _rows(program: LoadedProgram) -> Counter[bytes]:
+def rows(program: LoadedProgram) -> Counter[bytes]:
     """The raw keys of the queries and their counts."""
     found: Counter[bytes] = Counter()
-    info = kernel.map_info(program.maps["queries"])
+    size = kernel.map_info(program.maps["queries"]).key_size
     cpus = kernel.possible_cpus()
-    for keys, values in kernel.map_lookup_batch(program.maps["queries"], info.key_size, 8 * cpus):
+    for keys, values in kernel.map_lookup_batch(program.maps["queries"], size, 8 * cpus):
         counts = values.cast("Q")
         for index in range(len(counts) // cpus):
-            key = bytes(keys[index * info.key_size : (index + 1) * info.key_size])
+            key = bytes(keys[index * size : (index + 1) * size])
             found[key] = sum(counts[index * cpus : (index + 1) * cpus])
     return found
-
-
-def _dense(counts: list[int]) -> Counter[int]:
-    return Counter({value: count for value, count in enumerate(counts) if count})
