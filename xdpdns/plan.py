@@ -18,9 +18,9 @@ import dns.opcode
 from xdpdns import catalogue, kernel, vocab
 from xdpdns.decode import EDNS_VERSIONS, OVERFLOWS, QCLASSES
 from xdpdns.exposition import render
-from xdpdns.families import InterfaceState, families
+from xdpdns.families import Family, InterfaceState, families
 from xdpdns.settings import ProgramSettings
-from xdpdns.snapshot import Histogram, Marginals, Snapshot
+from xdpdns.snapshot import EdnsSizes, Histogram, Marginals, Snapshot
 
 ELSEWHERE = (8, 64, 128)
 """Numbers of CPUs that the memory is shown for, besides this machine's."""
@@ -28,8 +28,10 @@ ELSEWHERE = (8, 64, 128)
 # Sizes of kernel structs on 64-bit machines, 6.18: struct bpf_htab, bucket, htab_elem, bpf_array.
 _HTAB, _BUCKET, _ELEMENT, _ARRAY, _POINTER = 896, 16, 48, 312, 8
 
-# struct counters (bpf/counters.h): header bytes, name length, labels, sizes, their sum, folded
-_COUNTERS = 2 * 256 + 256 + 128 + 257 + 1 + 1
+_COUNTERS_BYTES = 32_768
+"""No less than struct counters, for it is the most that an element of a per-CPU map can have."""
+_EDNS_SIZES = (257, 4096)
+"""Elements of the map of exact EDNS sizes, and bytes of one (bpf/edns_sizes.h)."""
 _FLAGS = ("qr", "aa", "tc", "rd", "ra", "z", "ad", "cd")
 
 _DIGITS = 7
@@ -62,7 +64,7 @@ class Plan:
         reachable: the total without the pairs that can't be: DO is 0 where there is no OPT record.
         max_series: the limit that was chosen; the map has room for no more rows.
         rows: the lesser of both, and so the most series of xdpdns_queries_total.
-        other_series: series of all other metrics, which hardly depend on the traffic.
+        other_series: about the series of all other metrics, which hardly depend on the traffic.
         scrape_bytes: an estimate of a scrape with so many rows, not compressed.
         maps: the program's maps as the kernel is asked for them.
         memory: bytes of kernel memory by the number of possible CPUs.
@@ -86,7 +88,7 @@ def plan(settings: ProgramSettings, cpus: int, elsewhere: Sequence[int] = ELSEWH
     reachable = _reachable(dimensions)
     rows = settings.max_series if reachable is None else min(reachable, settings.max_series)
     specs = tuple(maps(settings))
-    other = render(_without_rows(), False, _fail)
+    other = render(_without_rows(settings), False, _fail)
     return Plan(
         dimensions=dimensions,
         reachable=reachable,
@@ -129,7 +131,7 @@ def to_json(made: Plan) -> dict[str, Any]:
 
 
 def maps(settings: ProgramSettings) -> Iterable[kernel.MapSpec]:
-    """The maps that the program of these settings has (bpf/xdpdns.bpf.c); bpf/stats_key.h's sizes.
+    """The maps that the program of these settings has (bpf/xdpdns.bpf.c), none smaller than it is.
 
     BCC's structs are the truth; a test compares.
     """
@@ -137,11 +139,13 @@ def maps(settings: ProgramSettings) -> Iterable[kernel.MapSpec]:
     bounded = settings.tlds != "all"
     width = vocab.TLD_BYTES if bounded else vocab.TLD_BYTES_UNBOUNDED
     key = 8 + (width if "tld" in settings.labels else 0)
-    words = _COUNTERS + len(vocab.outcomes()) + sum(map(len, (QCLASSES, EDNS_VERSIONS, OVERFLOWS)))
     yield kernel.MapSpec("queries", kernel.MAP_TYPE_PERCPU_HASH, key, 8, settings.max_series)
-    yield kernel.MapSpec("counters", kernel.MAP_TYPE_PERCPU_ARRAY, 4, 8 * words, 1)
+    yield kernel.MapSpec("counters", kernel.MAP_TYPE_PERCPU_ARRAY, 4, _COUNTERS_BYTES, 1)
     if allowed is not None:
         yield kernel.MapSpec("tlds", kernel.MAP_TYPE_HASH, width, 8, max(1, len(allowed)))
+    if settings.exact_edns:
+        elements, size = _EDNS_SIZES
+        yield kernel.MapSpec("edns_sizes", kernel.MAP_TYPE_PERCPU_ARRAY, 4, size, elements)
 
 
 def map_bytes(spec: kernel.MapSpec, cpus: int) -> int:
@@ -212,7 +216,7 @@ def _row_bytes(dimensions: Sequence[Dimension]) -> float:
     return fixed + sum(len(f',{one.label}=""') + one.mean_bytes for one in dimensions)
 
 
-def _without_rows() -> Any:
+def _without_rows(settings: ProgramSettings) -> Iterable[Family]:
     """The families of an interface to which nothing has come yet."""
 
     def empty(metric: catalogue.Metric) -> Histogram:
@@ -237,6 +241,7 @@ def _without_rows() -> Any:
         overflow=dict.fromkeys(OVERFLOWS, 0),
         map_entries={"queries": 0},
         map_max_entries={"queries": 0},
+        edns_sizes=EdnsSizes({}, 0, 0) if settings.exact_edns else None,
     )
     state = InterfaceState("eth0", up=True, mode="native", program_id=1000, snapshot=snapshot)
     return families([state], _fail)

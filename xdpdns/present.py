@@ -177,7 +177,7 @@ def plan(made: Plan) -> None:
     note = " (DO is 0 where there is no OPT record)" if impossible else ""
     facts.add_row("rows that can be", _bound(made.reachable) + note)
     facts.add_row("--max-series", f"{made.max_series:,}")
-    facts.add_row("rows at most", f"{made.rows:,}, and {made.other_series} other series")
+    facts.add_row("rows at most", f"{made.rows:,}, and about {made.other_series} other series")
     facts.add_row("a full scrape", f"about {_bytes(made.scrape_bytes)} before gzip")
     memory = [f"{_bytes(size)} on {cpus} CPUs" for cpus, size in made.memory.items()]
     memory[list(made.memory).index(made.cpus)] += " (this machine)"

@@ -21,6 +21,7 @@ SETTINGS = [
     ProgramSettings(labels=("af", "qtype", "tld"), tlds="nl,de", max_series=5000),
     ProgramSettings(labels=("qr",), max_series=2),
     ProgramSettings(tlds="none", max_series=1_000_000),
+    ProgramSettings(labels=("af", "edns"), exact_edns=True, max_series=64),
 ]
 
 
@@ -42,19 +43,38 @@ def test_maps_and_memory_are_the_kernels(settings: ProgramSettings) -> None:
         assert set(planned) == set(program.maps)
         for name, fd in program.maps.items():
             info = kernel.map_info(fd)
-            made = (info.kind, info.key_size, info.value_size, info.max_entries)
             spec = planned[name]
-            assert made == (spec.kind, spec.key_size, spec.value_size, spec.max_entries), name
-            expected = map_bytes(spec, kernel.possible_cpus())
+            made = (info.kind, info.key_size, info.max_entries)
+            assert made == (spec.kind, spec.key_size, spec.max_entries), name
+            # the plan takes struct counters to be as large as the kernel allows
+            assert info.value_size == spec.value_size or name == "counters"
+            assert info.value_size <= spec.value_size
+            real = replace(spec, value_size=info.value_size)
+            expected = map_bytes(real, kernel.possible_cpus())
             assert memlock(fd) == pytest.approx(expected, rel=0.02), name
     finally:
         program.close()
 
 
-def test_a_scrape_is_as_large_as_planned() -> None:
+def test_all_memory_is_as_planned() -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root: it loads a BPF program")
-    settings = ProgramSettings(max_series=20_000)
+    settings = ProgramSettings()
+    program = LoadedProgram(compile_program(settings), settings)
+    try:
+        kernels = sum(map(memlock, program.maps.values()))
+    finally:
+        program.close()
+    planned = plan(settings, kernel.possible_cpus()).memory[kernel.possible_cpus()]
+    assert planned == pytest.approx(kernels, rel=0.02)
+    assert planned >= kernels
+
+
+@pytest.mark.parametrize("exact_edns", [False, True])
+def test_a_scrape_is_as_large_as_planned(exact_edns: bool) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it loads a BPF program")
+    settings = ProgramSettings(max_series=20_000, exact_edns=exact_edns)
     made = plan(settings, 2)
     program = LoadedProgram(compile_program(settings), settings)
     try:
@@ -76,5 +96,5 @@ def test_a_scrape_is_as_large_as_planned() -> None:
     text = present.prometheus(replace(snapshot, queries=rows), "eth0")
     series = [line for line in text.splitlines() if not line.startswith("#")]
     # present.prometheus() has no interface_info, which the agent has
-    assert len(series) + 1 == made.rows + made.other_series
+    assert len(series) + 1 - made.rows == pytest.approx(made.other_series, abs=2)
     assert len(text) == pytest.approx(made.scrape_bytes, rel=0.02)

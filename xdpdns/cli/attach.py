@@ -11,6 +11,7 @@ import click
 
 from xdpdns.cli.options import (
     InterfaceName,
+    exact_edns_option,
     log_to_stderr,
     netns_option,
     program_options,
@@ -50,11 +51,7 @@ from xdpdns.errors import SettingsError
     "costs some 20 to 40 ns a packet.",
 )
 @netns_option
-@click.option(
-    "--exact-edns",
-    is_flag=True,
-    help="Also count EDNS sizes exactly (xdpdns_edns_exact_queries_total); 1 MB a CPU.",
-)
+@exact_edns_option
 @click.option("-v", "--verbose", is_flag=True, help="Say how long the steps of the start took.")
 @program_options
 def attach(
@@ -68,7 +65,7 @@ def attach(
     verbose: bool,
     **options: Any,
 ) -> None:
-    r"""Count on interfaces and serve /metrics, until Ctrl-C.
+    """Count on interfaces and serve /metrics, until Ctrl-C.
 
     Refuses an interface that has another XDP program, and takes only its own program off at the
     end. Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
@@ -79,7 +76,7 @@ def attach(
       xdpdns attach eth0 eth1 --web.listen-address 127.0.0.1:10530
       xdpdns attach eth0 --netns customer --web.listen-address :10531
       xdpdns attach eth0 --labels af,qtype,tld --tlds nl,de,arpa
-    """
+    """  # noqa: D301  \b is for click: keep these lines
     log_to_stderr(verbose)
     from xdpdns import app
     from xdpdns.listen import parse_address

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from xdpdns.cli.options import netns_option, program_options, program_settings
+from xdpdns.cli.options import (
+    exact_edns_option,
+    netns_option,
+    program_options,
+    program_settings,
+)
 
 _output = click.option(
     "--output",
@@ -42,8 +48,9 @@ def status(netns: str | None, output: str) -> None:
 @click.command()
 @_output
 @program_options
-def plan(output: str, **options: Any) -> None:
-    r"""Say how many series and how much memory a configuration can come to.
+@exact_edns_option
+def plan(output: str, exact_edns: bool, **options: Any) -> None:
+    """Say how many series and how much memory a configuration can come to.
 
     Takes the options of `attach`, dimension by dimension, for one interface. Nothing is attached or
     compiled, and no root is needed.
@@ -52,11 +59,12 @@ def plan(output: str, **options: Any) -> None:
     Examples:
       xdpdns plan
       xdpdns plan --labels af,qtype,tld --tlds nl,de --max-series 5000
-    """
+    """  # noqa: D301  \b is for click: keep these lines
     from xdpdns import kernel, present
     from xdpdns import plan as module
 
-    made = module.plan(program_settings(options), kernel.possible_cpus())
+    settings = replace(program_settings(options), exact_edns=exact_edns)
+    made = module.plan(settings, kernel.possible_cpus())
     if output == "json":
         click.echo(json.dumps(module.to_json(made), indent=2))
     else:

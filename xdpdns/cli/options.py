@@ -52,6 +52,11 @@ class Numbers(click.ParamType[tuple[int, ...]]):
             self.fail(f"{value!r} is not a list of numbers such as 1232,1400.", param, ctx)
 
 
+exact_edns_option = click.option(
+    "--exact-edns",
+    is_flag=True,
+    help="Also count EDNS sizes exactly (xdpdns_edns_exact_queries_total); 1 MB a CPU.",
+)
 netns_option = click.option(
     "--netns",
     metavar="NAME|PATH",
