@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 )
 @program_options
 def replay(files: tuple[str, ...], output: str, **options: Any) -> None:
-    r"""Run captures through the very program that counts live traffic.
+    """Run captures through the very program that counts live traffic.
 
     Reads pcap and pcapng, also .gz, .xz and .zst: Ethernet, Linux cooked, raw IP, BSD null. Several
     files are one traffic. Needs root, for the kernel runs the program.
@@ -33,7 +33,7 @@ def replay(files: tuple[str, ...], output: str, **options: Any) -> None:
     Examples:
       xdpdns replay trace.pcap
       xdpdns replay --output json --tlds all day1.pcap.gz day2.pcap.gz | jq .packets
-    """
+    """  # noqa: D301  \b is for click: keep these lines
     log_to_stderr(False)
     from xdpdns import kernel, present
     from xdpdns.loader import LoadedProgram

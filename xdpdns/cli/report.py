@@ -43,7 +43,7 @@ def report() -> None:
     help="Draw the distributions into this file; needs matplotlib (the extra `plot`).",
 )
 def edns(files: tuple[str, ...], ports: tuple[int, ...], output: str, plot: Path | None) -> None:
-    r"""Who asks with EDNS and DO, and the sizes they offer: RIPE-352, Tables 1 and 2, Figure 2.
+    """Who asks with EDNS and DO, and the sizes they offer: RIPE-352, Tables 1 and 2, Figure 2.
 
     Reads what `xdpdns replay` reads; several files are one traffic. A file that is not readable to
     its end gives a report of what was readable, a warning, and the exit code 1. Needs root, for the
@@ -54,7 +54,7 @@ def edns(files: tuple[str, ...], ports: tuple[int, ...], output: str, plot: Path
       xdpdns report edns trace.pcap
       xdpdns report edns --plot sizes.svg day1.pcap.gz day2.pcap.gz
       xdpdns report edns --output json trace.pcap | jq .table2.E.sizes
-    """
+    """  # noqa: D301  \b is for click: keep these lines
     log_to_stderr(False)
     from xdpdns import kernel, plot_edns, present, present_edns
     from xdpdns.loader import LoadedProgram
