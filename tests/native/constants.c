@@ -42,8 +42,8 @@ int main(void)
 	SHOW(PROTO_TCP);
 	SHOW(PROTO_UDP);
 	for (u32 i = 0; i < 65536; i++) {
-		printf("edns_bucket %u %u\n", i, edns_bucket(i));
-		printf("qclass_index %u %u\n", i, qclass_index(i));
+		printf("edns_bucket %u %u\n", i, (u32)edns_bucket(i));
+		printf("qclass_index %u %u\n", i, (u32)qclass_index(i));
 		printf("registered %u %d\n", i, QTYPE_REGISTERED(i) != 0);
 	}
 	return 0;
