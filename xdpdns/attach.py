@@ -1,4 +1,4 @@
-"""Puts programs on interfaces and takes them off again: the only place that imports pyroute2.
+"""Puts programs on interfaces and takes them off again; looks at interfaces for everybody else.
 
 The kernel is always told what we expect to find: NOEXIST at attach, REPLACE with the expected
 program at swap and detach (XDP_FLAGS_REPLACE, 5.7). So nobody else's program is ever replaced, not
