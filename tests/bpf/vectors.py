@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tests import packets as p
 from tests.packets import dns_query, frame4, frame6, labels, message, opt, question, record
-from tests.truth.reference import Row
+from tests.truth.reference import MAX_STEPS, Row
 
 
 class Vector(NamedTuple):
@@ -191,11 +191,11 @@ RECORDS = [
     query("ARCOUNT 1, an A record, then an OPT past the counts", frame4(dns_query(additional=[record("a.example", p.A, FOUR)], trailing=opt(do=True)))),
     query("OPT as ninth record", frame4(dns_query(additional=[*EIGHT_RECORDS, opt(do=True)])), edns="1232", do=1),
     query("nine records and no OPT", frame4(dns_query(additional=[*EIGHT_RECORDS, p.tsig()]))),
-    query("OPT as 256th record", frame4(dns_query(additional=[TINY] * 255 + [opt(do=True)])), edns="1232", do=1),
-    query("256 records and no OPT", frame4(dns_query(additional=[TINY] * 256))),
-    query("OPT as 257th record is not reached", frame4(dns_query(additional=[TINY] * 256 + [opt(do=True)])), edns="unseen"),
-    query("257 records and no OPT", frame4(dns_query(additional=[TINY] * 257)), edns="unseen"),
-    query("257 answers, ARCOUNT 0", frame4(dns_query(answers=[TINY] * 257))),
+    query("OPT as the walk's last step", frame4(dns_query(additional=[TINY] * (MAX_STEPS - 1) + [opt(do=True)])), edns="1232", do=1),
+    query("as many records as the walk has steps, no OPT", frame4(dns_query(additional=[TINY] * MAX_STEPS))),
+    query("OPT one step beyond the walk", frame4(dns_query(additional=[TINY] * MAX_STEPS + [opt(do=True)])), edns="unseen"),
+    query("one record more than the walk has steps, no OPT", frame4(dns_query(additional=[TINY] * (MAX_STEPS + 1))), edns="unseen"),
+    query("one answer more than the walk has steps, ARCOUNT 0", frame4(dns_query(answers=[TINY] * (MAX_STEPS + 1)))),
     query("ARCOUNT 1 but the message ends", frame4(dns_query(counts=(1, 0, 0, 1))), edns="unseen"),
     query("ARCOUNT 65535 but the message ends", frame4(dns_query(counts=(1, 0, 0, 65535))), edns="unseen"),
     query("counts that wrap round to 0 in 16 bits", frame4(dns_query(additional=[opt(do=True)], counts=(1, 0x8000, 0x7FFF, 1))), edns="1232", do=1),
@@ -206,11 +206,11 @@ RECORDS = [
     query("a record's data runs past the end, another should follow", frame4(dns_query(trailing=record("a.example", p.A, FOUR, rdlength=5), counts=(1, 0, 0, 2))), edns="unseen"),
     query("a record's owner name of a reserved label type", frame4(dns_query(trailing=b"\x40" + opt(), counts=(1, 0, 0, 1))), edns="unseen"),
     query("half a pointer for an owner name", frame4(dns_query(trailing=b"\xc0", counts=(1, 0, 0, 1))), edns="unseen"),
-    query("OPT after a record with a long owner name", frame4(dns_query(additional=[record(NAME_127, p.A, FOUR), opt(do=True)])), edns="1232", do=1),
+    query("OPT after a record with an owner name of 100 labels", frame4(dns_query(additional=[record(labels(*[b"a"] * 100), p.A, FOUR), opt(do=True)])), edns="1232", do=1),
     query("OPT after a record with an owner name of 255 bytes", frame4(dns_query(additional=[record(NAME_255, p.A, FOUR), opt(do=True)])), edns="1232", do=1),
     query("OPT after a record with an owner name of 256 bytes", frame4(dns_query(additional=[record(NAME_256, p.A, FOUR), opt(do=True)])), edns="1232", do=1),
-    query("OPT after an owner name of 254 labels", frame4(dns_query(additional=[record(labels(*[b"a"] * 254), p.A, FOUR), opt(do=True)])), edns="1232", do=1),
-    query("OPT after an owner name of 255 labels is not reached", frame4(dns_query(additional=[record(labels(*[b"a"] * 255), p.A, FOUR), opt(do=True)])), edns="unseen"),
+    query("OPT as the walk's last step after a long owner name", frame4(dns_query(additional=[record(labels(*[b"a"] * (MAX_STEPS - 2)), p.A, FOUR), opt(do=True)])), edns="1232", do=1),
+    query("OPT one step beyond a long owner name", frame4(dns_query(additional=[record(labels(*[b"a"] * (MAX_STEPS - 1)), p.A, FOUR), opt(do=True)])), edns="unseen"),
     query("OPT and bytes after it", frame4(dns_query(additional=[opt(4096)], trailing=bytes(99))), edns="gt1500"),
     query("type 0x2900 is no OPT", frame4(dns_query(additional=[record(".", 0x2900, rclass=1232)]))),
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from random import Random
 from struct import pack
 
 from tests import packets as p
+from tests.truth.reference import MAX_STEPS
 
 MIN_FRAME, MAX_FRAME = 14, 3500  # What BPF_PROG_TEST_RUN takes in one piece.
 
@@ -100,7 +101,7 @@ def owner(rng: Random) -> bytes:
     parts.append(rng.choice(TLDS) if rng.random() < 0.8 else label(rng))
     wire = p.labels(*parts)
     if kind > 0.999:
-        return p.labels(*[b"a"] * rng.randrange(250, 258))
+        return p.labels(*[b"a"] * _close(rng))
     if kind > 0.96:
         at = rng.randrange(len(wire))
         return wire[:at] + bytes([rng.choice(LENGTH_BYTES)]) + wire[at + rng.randrange(2) :]
@@ -155,7 +156,7 @@ def dns(rng: Random) -> bytes:
     records = [record(rng) for _ in range(many)]
     if rng.random() < 0.003:
         # As many steps as a walk over the records takes, or one less or more.
-        tiny = rng.randrange(253, 259) - many
+        tiny = _close(rng)
         records = [p.record(b"\xc0\x0c", p.A)] * tiny + records
         counts[3] = min(65535, counts[3] + tiny)
     body = p.question(owner(rng), qtype, qclass) + b"".join(records)
@@ -246,3 +247,8 @@ def _near(rng: Random, size: int) -> int:
     """A length that is not `size`, or is by chance: off by a little, or by anything."""
     odd = rng.choice((0, 7, 8, 12, 19, 20, 40, 65535, rng.randrange(65536)))
     return max(0, min(65535, rng.choice((size - 1, size + 1, size - rng.randrange(60), odd))))
+
+
+def _close(rng: Random) -> int:
+    """About as many as the walk over the records has steps."""
+    return MAX_STEPS + rng.randrange(-12, 4)

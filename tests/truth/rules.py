@@ -95,14 +95,10 @@ def udp_length_zero(case: Case) -> bool:
     return case.ours.outcome == "udp_malformed" and "ipv6" in case.seen.layers
 
 
-def record_bound(case: Case) -> bool:
-    """There are more records than the walk takes steps."""
-    return _unseen(case) and case.seen.records > MAX_STEPS
-
-
-def long_owner(case: Case) -> bool:
-    """The walk's steps are used up by an owner name that is far too long."""
-    return _unseen(case) and any(owner.startswith("<Name") for owner in case.seen.owners)
+def walk_bound(case: Case) -> bool:
+    """The records, and the labels of their owner names, are more than the walk has steps."""
+    labels = sum(owner.count(".") + 1 for owner in case.seen.owners if not owner.startswith("<"))
+    return _unseen(case) and case.seen.records + labels > MAX_STEPS
 
 
 def cut_records(case: Case) -> bool:
@@ -129,8 +125,7 @@ RULES: tuple[Callable[[Case], bool], ...] = (
     total_length_zero,
     extension_bound,
     udp_length_zero,
-    record_bound,
-    long_owner,
+    walk_bound,
     cut_records,
     cut_data,
 )
