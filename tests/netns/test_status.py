@@ -80,16 +80,6 @@ def test_ours(lab: Lab, mode: str) -> None:
     assert "`xdpdns detach eth0` removes the program" in said(lab, "table")
 
 
-def test_not_timed(lab: Lab) -> None:
-    with agent(lab):
-        lab.client.run(["dig", "+tries=1", "+timeout=1", "@192.0.2.1", "nl"], check=False)
-        [program] = eth0(lab)
-        if json.loads(said(lab, "json"))["kernel_stats"]:
-            pytest.skip("kernel.bpf_stats_enabled is 1 on this machine")
-        assert (program["runs"], program["ns_per_run"]) == (0, None)
-        assert "`sysctl kernel.bpf_stats_enabled=1`" in said(lab, "table")
-
-
 def test_somebody_elses(lab: Lab) -> None:
     by_bpftool(lab, "native")
     [program] = eth0(lab)
