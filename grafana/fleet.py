@@ -60,7 +60,7 @@ def _whole(made: dash.Dashboard) -> None:
             "Queries a second over all instances.",
             series(TOTAL),
             unit="reqps",
-            size="4x4",
+            size="4x5",
         )
     )
     made.with_panel(
@@ -70,7 +70,7 @@ def _whole(made: dash.Dashboard) -> None:
             series(f"{TOTAL} / {WEEK}"),
             unit="percentunit",
             steps=[(None, "red"), (0.5, "yellow"), (0.7, "green"), (1.5, "yellow"), (3, "red")],
-            size="4x4",
+            size="4x5",
             empty="no data of last week",
         )
     )
@@ -81,7 +81,7 @@ def _whole(made: dash.Dashboard) -> None:
             series('count(up{job=~"$job",instance=~"$instance"} == 0) or vector(0)'),
             unit="short",
             steps=[(None, "green"), (1, "red")],
-            size="4x4",
+            size="4x5",
         )
     )
     made.with_panel(
@@ -91,7 +91,7 @@ def _whole(made: dash.Dashboard) -> None:
             series(f"max({EACH}) / avg({EACH})"),
             unit="none",
             steps=[(None, "green"), (2, "yellow"), (4, "red")],
-            size="4x4",
+            size="4x5",
         )
     )
     made.with_panel(
@@ -101,7 +101,7 @@ def _whole(made: dash.Dashboard) -> None:
             series(f"count({select(c.UP)} == 0) or vector(0)"),
             unit="short",
             steps=[(None, "green"), (1, "red")],
-            size="4x4",
+            size="4x5",
         )
     )
     made.with_panel(
@@ -111,7 +111,7 @@ def _whole(made: dash.Dashboard) -> None:
             series('max(scrape_samples_scraped{job=~"$job",instance=~"$instance"})'),
             unit="short",
             steps=[(None, "green"), (50000, "yellow"), (100000, "red")],
-            size="4x4",
+            size="4x5",
         )
     )
     made.with_panel(

@@ -32,8 +32,9 @@ COST = f"{rate(select(c.RUN_SECONDS))} / {rate(select(c.RUNS))}"
 TOP = "and topk(10, sum by ({by}) (rate({of}[$__range] @ end())))"
 
 
-def _bit(name: str) -> str:
-    return share(rate(select(c.QUERIES, **{name: "1"})), rate(select(c.QUERIES)))
+def _queries_with(**labels: str) -> str:
+    """The share of the queries with these labels; 0 if there never was one."""
+    return share(f"({rate(select(c.QUERIES, **labels))} or vector(0))", rate(select(c.QUERIES)))
 
 
 def overview() -> dash.Dashboard:
@@ -62,7 +63,7 @@ def _glance(made: dash.Dashboard) -> None:
         number(
             "Over IPv6",
             "The share of the queries that came over IPv6.",
-            series(share(rate(select(c.QUERIES, af="ipv6")), rate(select(c.QUERIES)))),
+            series(_queries_with(af="ipv6")),
             unit="percentunit",
         )
     )
@@ -70,7 +71,7 @@ def _glance(made: dash.Dashboard) -> None:
         number(
             "DNSSEC wanted",
             "The share of the queries with the DO bit: their answers carry signatures.",
-            series(_bit("do")),
+            series(_queries_with(do="1")),
             unit="percentunit",
         )
     )
@@ -111,6 +112,7 @@ def _glance(made: dash.Dashboard) -> None:
             series(f"max({FILL})"),
             unit="percentunit",
             steps=[(None, "green"), (0.7, "yellow"), (0.9, "red")],
+            course=False,
         )
     )
     made.with_panel(
@@ -120,7 +122,7 @@ def _glance(made: dash.Dashboard) -> None:
             "with --program-stats or kernel.bpf_stats_enabled=1, which itself costs 20 to 40 ns.",
             series(COST),
             unit="s",
-            steps=[(None, "green"), (500e-9, "yellow"), (2e-6, "red")],
+            steps=[(None, "green"), (2e-6, "yellow"), (10e-6, "red")],
             empty="--program-stats",
         )
     )
@@ -144,7 +146,7 @@ def _features(made: dash.Dashboard) -> None:
             "understands AD in an answer) and with QR (answers that came where queries should: "
             "spoofed or misdirected; normally none).",
             *(
-                series(_bit(name), name.upper(), ref)
+                series(_queries_with(**{name: "1"}), name.upper(), ref)
                 for name, ref in (("do", "A"), ("ad", "B"), ("qr", "C"))
             ),
             unit="percentunit",
@@ -205,10 +207,10 @@ def _packets(made: dash.Dashboard) -> None:
         graph(
             "Packets by outcome",
             "Every packet that the interface received has exactly one outcome; what they mean is "
-            "in the README.",
+            "in the README. The scale is logarithmic: a few odd packets show beside many queries.",
             series(rate(select(c.PACKETS), "outcome") + " > 0", "{{outcome}}"),
             unit="pps",
-            stack="normal",
+            log=True,
         )
     )
     made.with_panel(

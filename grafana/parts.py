@@ -145,10 +145,19 @@ def graph(
     stack: str = "",
     most: float | None = None,
     steps: Steps = (),
+    log: bool = False,
 ) -> timeseries.Panel:
-    """Lines over the time; `stack` is `normal` or `percent`; `steps` draws threshold lines."""
+    """Lines over the time; `stack` is `normal` or `percent`; `steps` draws threshold lines.
+
+    `log` is for values of very different sizes, all above 0.
+    """
     panel = _common(timeseries.Panel(), title, text, queries, unit, size)
-    panel.fill_opacity(70 if stack else 10).line_width(1).min(0)
+    panel.fill_opacity(70 if stack else 10).line_width(1)
+    if log:
+        scale = look.ScaleDistributionConfig().type(common.ScaleDistribution.LOG).log(10)
+        panel.scale_distribution(scale).fill_opacity(0)
+    else:
+        panel.min(0)
     panel.show_points(common.VisibilityMode.NEVER)
     panel.tooltip(
         look.VizTooltipOptions()
@@ -180,12 +189,15 @@ def number(
     *,
     unit: str,
     steps: Steps = GOOD,
-    size: str = "3x4",
+    size: str = "3x5",
     empty: str = "",
+    course: bool = True,
 ) -> stat.Panel:
-    """One number with its course behind it; `empty` is shown when there is none."""
+    """One number, with its course below it; `empty` is shown when there is none."""
     panel = _common(stat.Panel(), title, text, [query], unit, size)
-    panel.thresholds(thresholds(steps)).graph_mode(common.BigValueGraphMode.AREA)
+    panel.thresholds(thresholds(steps))
+    mode = common.BigValueGraphMode.AREA if course else common.BigValueGraphMode.NONE
+    panel.graph_mode(mode)
     panel.color_mode(common.BigValueColorMode.VALUE)
     panel.reduce_options(look.ReduceDataOptions().calcs(["lastNotNull"]))
     return panel.no_value(empty) if empty else panel
@@ -198,7 +210,8 @@ def bars(
     panel = _common(bargauge.Panel(), title, text, [query], unit, size)
     panel.orientation(common.VizOrientation.HORIZONTAL).min(0)
     panel.display_mode(common.BarGaugeDisplayMode.BASIC)
-    panel.color_scheme(dash.FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC))
+    color = dash.FieldColor().mode(dashboard.FieldColorModeId.FIXED).fixed_color("blue")
+    panel.color_scheme(color).text(look.VizTextDisplayOptions().title_size(12).value_size(12))
     panel.reduce_options(look.ReduceDataOptions().calcs(["lastNotNull"]))
     return panel
 
