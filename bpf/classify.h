@@ -9,45 +9,25 @@
 #include "parse_edns.h"
 #include "parse_eth.h"
 #include "parse_ip.h"
+#include "parse_plain.h"
 #include "parse_udp.h"
 
 /* What a query is counted by, besides its key. */
 struct features {
 	struct question question;
 	struct edns edns;
-	u32 size; /* bytes of the message */
-	u8 header2;
-	u8 header3;
+	u64 size; /* bytes of the message */
+	u64 header2;
+	u64 header3;
 };
 
-/*
- * Expresses the message's place as the least that headers take plus a number of which the verifier knows only the
- * bounds, however the cursor got there: else it would walk all that follows once for each framing. The constant part
- * is what lets read_tld() look back from the name's end.
- */
-static __always_inline enum outcome locate(struct message *m, const struct cursor *c, const u8 *data, u64 len)
-{
-	u64 beyond = c->pos - data - MESSAGE_AT_MIN;
-	const u8 *base = data + MESSAGE_AT_MIN;
-
-	if (beyond > MESSAGE_AT_MAX - MESSAGE_AT_MIN)
-		return OUTCOME_IP_EXT_TOO_LONG; /* can't be: parse_ip.h allows no more */
-	opaque(base);
-	blur(len, data, 0xffff);
-	m->start = base + beyond;
-	m->frame_end = c->end;
-	m->len = len;
-	return OUTCOME_GO_ON;
-}
-
-/* Layer by layer to the question; what is found stays in `ip`, `m` and `f`. */
-static __always_inline enum outcome classify(const u8 *data, const u8 *end, struct ip_payload *ip, struct message *m,
-					     struct features *f)
+/* Layer by layer to the message: where it begins, as the bytes beyond MESSAGE_AT_MIN, and its length. */
+static __always_inline enum outcome parse_layers(const u8 *data, const u8 *end, struct ip_payload *ip, u64 *beyond,
+						 u64 *len)
 {
 	struct cursor c = {.pos = data, .end = end};
 	enum outcome bad;
 	u16 ethertype;
-	u64 counts;
 
 	bad = parse_eth(&c, &ethertype);
 	if (bad)
@@ -57,18 +37,54 @@ static __always_inline enum outcome classify(const u8 *data, const u8 *end, stru
 	else if (ethertype == ETHERTYPE_IPV6)
 		bad = parse_ipv6(&c, ip);
 	else
-		return OUTCOME_NOT_IP;
+		return END(NOT_IP);
 	if (bad)
 		return bad;
 	if (ip->proto != PROTO_UDP)
 		return parse_other(&c, ip);
-	bad = parse_udp(&c, ip, &f->size);
+	bad = parse_udp(&c, ip, len);
 	if (bad)
 		return bad;
+	*beyond = c.pos - data - MESSAGE_AT_MIN;
+	return OUTCOME_GO_ON;
+}
 
-	bad = locate(m, &c, data, f->size);
-	if (bad)
-		return bad;
+/*
+ * Sets the message's place: the least that headers take, and a number of which the verifier knows only the bounds,
+ * however it was found, or it would walk all that follows once for each framing. The constant part is what lets
+ * read_tld() look back from the name's end.
+ */
+static __always_inline bool locate(struct message *m, const u8 *data, const u8 *end, u64 beyond, u64 len)
+{
+	const u8 *base = data + MESSAGE_AT_MIN;
+
+	blur(beyond, data, 0x7fff);
+	blur(len, data, 0xffff);
+	opaque(base);
+	m->start = base + beyond;
+	m->frame_end = end;
+	m->len = len;
+	return len >= DNS_HEADER && m->start + DNS_HEADER <= end;
+}
+
+/* From the frame to the question and the OPT record; what is found stays in `ip`, `m` and `f`. */
+static __always_inline enum outcome classify(const u8 *data, const u8 *end, struct ip_payload *ip, struct message *m,
+					     struct features *f)
+{
+	enum outcome bad;
+	u64 counts, beyond, len;
+
+	enum plain plain = parse_plain(data, end, ip, &beyond, &len);
+
+	if (plain == PLAIN_OTHER_PORT)
+		return END(OTHER_PORT);
+	if (plain == PLAIN_NOT) {
+		bad = parse_layers(data, end, ip, &beyond, &len);
+		if (bad)
+			return bad;
+	}
+	if (!locate(m, data, end, beyond, len))
+		return END(DNS_TRUNCATED);
 	/* an index into counters, of which the verifier keeps all details: not those of m->len, please */
 	f->size = m->len + opaque_zero(data);
 	bad = parse_header(m, &f->header2, &f->header3, &counts);

@@ -19,13 +19,13 @@ static __always_inline void make_key(struct stats_key *key, const struct ip_payl
 	head |= KEY_HEAD(proto, ip->proto);
 #endif
 #if KEY_QR
-	head |= KEY_HEAD(bits, f->header2 & HEADER2_QR ? BIT_QR : 0);
+	head |= KEY_HEAD(bits, f->header2 & BIT_QR);
 #endif
 #if KEY_DO
-	head |= KEY_HEAD(bits, f->edns.do_bit ? BIT_DO : 0);
+	head |= KEY_HEAD(bits, (u64)f->edns.do_bit * BIT_DO);
 #endif
 #if KEY_AD
-	head |= KEY_HEAD(bits, f->header3 & HEADER3_AD ? BIT_AD : 0);
+	head |= KEY_HEAD(bits, f->header3 & BIT_AD);
 #endif
 #if KEY_EDNS
 	head |= KEY_HEAD(edns, f->edns.bucket);
@@ -34,11 +34,14 @@ static __always_inline void make_key(struct stats_key *key, const struct ip_payl
 	head |= KEY_HEAD(qtype, f->question.qtype);
 #endif
 #if KEY_TLD
-	u32 len = f->question.last_len;
+	u64 len = f->question.last_len;
 
-	if (len == 0 || len > TLD_BYTES) {
+	/* The root's name, one byte, is not asked of `len`: of that the verifier would know more than is good for it.
+	 */
+	if (f->question.name_len == 1 || len > TLD_BYTES) {
 		__builtin_memset(key->tld, 0, sizeof(key->tld));
-		len = len ? TLD_LEN_OTHER : 0;
+		if (len > TLD_BYTES)
+			len = TLD_LEN_OTHER;
 	} else {
 		read_tld((u64 *)key->tld, m, &f->question);
 	}

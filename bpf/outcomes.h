@@ -7,6 +7,8 @@
 #ifndef XDPDNS_OUTCOMES_H
 #define XDPDNS_OUTCOMES_H
 
+#include "cursor.h"
+
 /* clang-format off: one outcome a line; the agent reads X(SYMBOL, name, "help") */
 #define OUTCOMES(X)                                                                                                    \
 	X(QUERY, query, "a DNS query whose question parsed whole: in a row or in the overflow")                        \
@@ -38,6 +40,17 @@ enum outcome {
 };
 
 #define OUTCOME_HEADER_SEEN OUTCOME_OPCODE
+
+/*
+ * Ends a packet. The number is made where the packet ends: left to itself, clang would load it on the way of those
+ * that go on, before every check.
+ */
+#define END(symbol)                                                                                                    \
+	({                                                                                                             \
+		enum outcome end_ = OUTCOME_##symbol;                                                                  \
+		opaque(end_);                                                                                          \
+		end_;                                                                                                  \
+	})
 
 /* Parsers return this for "nothing wrong so far": a packet that gets through them all is a query. */
 #define OUTCOME_GO_ON OUTCOME_QUERY

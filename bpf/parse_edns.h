@@ -18,21 +18,24 @@
 #define WALK_BYTES_MAX 0x3fff
 
 struct edns {
-	u8 bucket; /* EDNS_... */
-	u8 do_bit; /* 0 or 1 */
-	u8 version;
-	u16 size; /* the class field: the sender's UDP payload size in bytes */
+	u64 bucket; /* EDNS_... */
+	u64 do_bit; /* 0 or 1 */
+	u64 version;
+	u64 size; /* the class field: the sender's UDP payload size in bytes */
 };
 
 /*
  * Numbers the size's bucket: below the first edge 0, equal to it 1, between it and the second 2, and so on.
  * EDNS_EDGES(X), compiled in by the agent, is X(edge) X(edge) ... in ascending order.
  */
-static __always_inline u8 edns_bucket(u16 size)
+static __always_inline u64 edns_bucket(u64 size)
 {
-	u32 bucket = EDNS_BUCKETS;
+	u64 bucket = EDNS_BUCKETS;
 
-#define X(edge) bucket += (size >= (edge)) + (size > (edge));
+#define X(edge)                                                                                                        \
+	if (size <= (edge))                                                                                            \
+		return bucket + (size == (edge));                                                                      \
+	bucket += 2;
 	EDNS_EDGES(X)
 #undef X
 	return bucket;
@@ -103,20 +106,18 @@ static __always_inline u64 search_opt(const struct message *m, u64 at, u64 recor
 
 static __always_inline u64 find_opt(const struct message *m, const struct question *q, u64 counts)
 {
-	/* Numbers and a pointer of their own: what the verifier learns of them here shall not split the walk below. */
-	u64 beyond = counts - COUNTS(1, 0, 0, 0) + opaque_zero(m->start);
 	u64 end = q->end, fixed;
 	const u8 *p;
 
-	blur(end, m->start, 511);
-	p = m->start + end;
-	if (beyond == 0)
+	if (counts == COUNTS(1, 0, 0, 0))
 		return OPT_ABSENT;
+	opaque(end); /* else p is q->root to the verifier, and what it learns here splits the walk below */
+	p = m->start + end;
 	/* The usual place: the only record, its owner the root. */
-	if (beyond == COUNTS(0, 0, 0, 1) && bytes_left(m, end) >= 1 + RECORD_FIXED &&
+	if (counts == COUNTS(1, 0, 0, 1) && q->end + 1 + RECORD_FIXED <= m->len &&
 	    p + 1 + RECORD_FIXED <= m->frame_end) {
 		fixed = load64(p);
-		if ((u8)fixed == 0 && is_opt(fixed >> 8))
+		if ((fixed & 0xffffff) == (u64)__builtin_bswap16(TYPE_OPT) << 8)
 			return fixed >> 8;
 	}
 	fixed = search_opt(m, q->end,
@@ -133,7 +134,7 @@ static __always_inline void parse_edns(const struct message *m, const struct que
 	if (is_opt(fixed)) {
 		e->size = __builtin_bswap16((u16)(fixed >> 16));
 		e->bucket = edns_bucket(e->size);
-		e->version = fixed >> 40;
+		e->version = fixed >> 40 & 0xff;
 		e->do_bit = (fixed >> 55) & 1;
 	} else {
 		e->size = 0;

@@ -27,7 +27,7 @@ static __always_inline bool is_vlan(u16 ethertype)
 static __always_inline enum outcome parse_eth(struct cursor *c, u16 *ethertype)
 {
 	if (!cursor_has(c, ETH_HEADER))
-		return OUTCOME_ETH_TRUNCATED;
+		return END(ETH_TRUNCATED);
 	*ethertype = load16(c->pos + ETH_TYPE_AT);
 	c->pos += ETH_HEADER;
 
@@ -36,11 +36,11 @@ static __always_inline enum outcome parse_eth(struct cursor *c, u16 *ethertype)
 		if (!is_vlan(*ethertype))
 			return OUTCOME_GO_ON;
 		if (!cursor_has(c, VLAN_TAG))
-			return OUTCOME_ETH_TRUNCATED;
+			return END(ETH_TRUNCATED);
 		*ethertype = load16(c->pos + 2);
 		c->pos += VLAN_TAG;
 	}
-	return is_vlan(*ethertype) ? OUTCOME_VLAN_TOO_DEEP : OUTCOME_GO_ON;
+	return is_vlan(*ethertype) ? END(VLAN_TOO_DEEP) : OUTCOME_GO_ON;
 }
 
 #endif

@@ -22,24 +22,24 @@
 
 /* What the transport needs to know of the network layer. */
 struct ip_payload {
-	u8 af;	  /* 4 or 6 */
-	u8 proto; /* the transport's IP protocol number */
-	u32 len;  /* bytes of the payload by the IP header; the frame may hold fewer or more */
+	u64 af;	   /* 4 or 6 */
+	u64 proto; /* the transport's IP protocol number */
+	u64 len;   /* bytes of the payload by the IP header; the frame may hold fewer or more */
 };
 
 static __always_inline enum outcome parse_ipv4(struct cursor *c, struct ip_payload *ip)
 {
 	const u8 *h = c->pos;
-	u32 header, total;
+	u64 header, total;
 
 	if (!cursor_has(c, IPV4_HEADER))
-		return OUTCOME_IP_MALFORMED;
+		return END(IP_MALFORMED);
 	header = (h[0] & 0x0f) * 4;
 	total = load_be16(h + 2);
 	if ((h[0] >> 4) != 4 || header < IPV4_HEADER || total < header || !cursor_has(c, header))
-		return OUTCOME_IP_MALFORMED;
+		return END(IP_MALFORMED);
 	if (load16(h + 6) & IPV4_FRAGMENT_OFFSET)
-		return OUTCOME_FRAGMENT;
+		return END(FRAGMENT);
 	ip->af = 4;
 	ip->proto = h[9];
 	ip->len = total - header;
@@ -47,7 +47,7 @@ static __always_inline enum outcome parse_ipv4(struct cursor *c, struct ip_paylo
 	return OUTCOME_GO_ON;
 }
 
-static __always_inline bool is_extension(u8 proto)
+static __always_inline bool is_extension(u64 proto)
 {
 	return proto == PROTO_HOP_BY_HOP || proto == PROTO_DEST_OPTIONS || proto == PROTO_ROUTING ||
 	       proto == PROTO_FRAGMENT || proto == PROTO_AUTH;
@@ -62,10 +62,10 @@ static __always_inline enum outcome skip_extensions(struct cursor *c, struct ip_
 		const u8 *h = c->pos + at;
 
 		if (h + 8 > c->end || left < 8)
-			return OUTCOME_IP_MALFORMED;
+			return END(IP_MALFORMED);
 		if (ip->proto == PROTO_FRAGMENT) {
 			if (load16(h + 2) & IPV6_FRAGMENT_OFFSET)
-				return OUTCOME_FRAGMENT;
+				return END(FRAGMENT);
 			len = 8;
 		} else if (ip->proto == PROTO_AUTH) {
 			len = (h[1] + 2) * 4; /* RFC 4302 2.2 */
@@ -73,7 +73,7 @@ static __always_inline enum outcome skip_extensions(struct cursor *c, struct ip_
 			len = (h[1] + 1) * 8;
 		}
 		if (left < len)
-			return OUTCOME_IP_MALFORMED;
+			return END(IP_MALFORMED);
 		ip->proto = h[0];
 		left -= len;
 		at += len;
@@ -82,10 +82,10 @@ static __always_inline enum outcome skip_extensions(struct cursor *c, struct ip_
 		blur(at, h, 0x7fff);
 	}
 	if (is_extension(ip->proto))
-		return OUTCOME_IP_EXT_TOO_LONG;
+		return END(IP_EXT_TOO_LONG);
 	ip->len = left;
 	c->pos += at;
-	return cursor_has(c, 0) ? OUTCOME_GO_ON : OUTCOME_IP_MALFORMED;
+	return cursor_has(c, 0) ? OUTCOME_GO_ON : END(IP_MALFORMED);
 }
 
 static __always_inline enum outcome parse_ipv6(struct cursor *c, struct ip_payload *ip)
@@ -93,7 +93,7 @@ static __always_inline enum outcome parse_ipv6(struct cursor *c, struct ip_paylo
 	const u8 *h = c->pos;
 
 	if (!cursor_has(c, IPV6_HEADER) || (h[0] >> 4) != 6)
-		return OUTCOME_IP_MALFORMED;
+		return END(IP_MALFORMED);
 	ip->af = 6;
 	ip->proto = h[6];
 	ip->len = load_be16(h + 4);

@@ -12,22 +12,27 @@
 
 #define TLD_WORDS (TLD_BYTES / 8)
 
+#define EACH_BYTE(x) ((x)*0x0101010101010101ULL)
+
 /* ASCII A-Z to a-z in all eight bytes at once; other bytes, also those over 127, stay (RFC 4343). */
 static __always_inline u64 lower_word(u64 w)
 {
-	const u64 ones = 0x0101010101010101ULL;
-	u64 low7 = w & (0x7f * ones);
-	u64 from_a = low7 + (0x80 - 'A') * ones; /* high bit: at or after A */
-	u64 past_z = low7 + (0x7f - 'Z') * ones; /* high bit: after Z */
-	u64 upper = from_a & ~past_z & ~w & (0x80 * ones);
+	u64 low7 = w & EACH_BYTE(0x7f);
+	u64 from_a = low7 + EACH_BYTE(0x80 - 'A'); /* high bit: at or after A */
+	u64 past_z = low7 + EACH_BYTE(0x7f - 'Z'); /* high bit: after Z */
+	u64 upper = from_a & ~past_z & ~w & EACH_BYTE(0x80);
 
 	return w | (upper >> 2);
 }
 
-/* The last `n` of the bytes of a word that was loaded from memory, n from 1; the others become zero. */
-static __always_inline u64 keep_last(u64 w, u32 n)
+/* Of a word loaded from memory the last `n` bytes, n from 1 on, in lower case; the others become zero. */
+static __always_inline u64 last_bytes(u64 w, u64 n)
 {
-	return n >= 8 ? w : w & (~0ULL << ((64 - 8 * n) & 63));
+	u64 mask = n >= 8 ? ~0ULL : ~0ULL << ((64 - 8 * n) & 63);
+	u64 not_capital = mask & EACH_BYTE(0x20); /* capitals have this bit clear: with it everywhere there is none */
+
+	w &= mask;
+	return (w & not_capital) == not_capital ? w : lower_word(w);
 }
 
 /*
@@ -53,7 +58,7 @@ static __always_inline const u8 *root_from_afar(const struct message *m, const s
 static __always_inline void read_tld(u64 *tld, const struct message *m, const struct question *q)
 {
 	const u8 *root = q->root;
-	u32 len = q->last_len;
+	u64 len = q->last_len;
 
 #pragma unroll
 	for (int i = 0; i < TLD_WORDS; i++)
@@ -68,8 +73,9 @@ static __always_inline void read_tld(u64 *tld, const struct message *m, const st
 				return;
 		}
 		w = load64(root - 8 * (i + 1));
-		tld[TLD_WORDS - 1 - i] = lower_word(keep_last(w, len));
-		if (len <= 8)
+		tld[TLD_WORDS - 1 - i] = last_bytes(w, len);
+		/* Not asked at the last word, where the verifier knows the answer and would then keep it for all. */
+		if (i + 1 == TLD_WORDS || len <= 8)
 			return;
 		len -= 8;
 	}

@@ -16,7 +16,7 @@
 
 /* WATCHED_PORT(p), p in host byte order, is compiled in by the agent: (p) == 53 || ... */
 
-static __always_inline u32 min_u32(u32 a, u32 b)
+static __always_inline u64 min_u64(u64 a, u64 b)
 {
 	return a < b ? a : b;
 }
@@ -25,28 +25,28 @@ static __always_inline u32 min_u32(u32 a, u32 b)
  * Moves the cursor to the payload. `len` is its length in bytes: what frame, IP length and UDP length all allow, so
  * that Ethernet padding is never taken for DNS and a lying length is never followed.
  */
-static __always_inline enum outcome parse_udp(struct cursor *c, const struct ip_payload *ip, u32 *len)
+static __always_inline enum outcome parse_udp(struct cursor *c, const struct ip_payload *ip, u64 *len)
 {
 	const u8 *h = c->pos;
-	u32 udp_len;
+	u64 udp_len;
 
 	if (!cursor_has(c, UDP_HEADER) || ip->len < UDP_HEADER)
-		return OUTCOME_UDP_MALFORMED;
+		return END(UDP_MALFORMED);
 	if (!(WATCHED_PORT(load_be16(h + 2))))
-		return OUTCOME_OTHER_PORT;
+		return END(OTHER_PORT);
 	udp_len = load_be16(h + 4);
 	if (udp_len < UDP_HEADER)
-		return OUTCOME_UDP_MALFORMED;
+		return END(UDP_MALFORMED);
 	c->pos += UDP_HEADER;
-	*len = min_u32(min_u32(udp_len, ip->len) - UDP_HEADER, c->end - c->pos);
+	*len = min_u64(min_u64(udp_len, ip->len) - UDP_HEADER, c->end - c->pos);
 	return OUTCOME_GO_ON;
 }
 
 static __always_inline enum outcome parse_other(struct cursor *c, const struct ip_payload *ip)
 {
 	if (ip->proto == PROTO_TCP && cursor_has(c, 4) && ip->len >= 4 && (WATCHED_PORT(load_be16(c->pos + 2))))
-		return OUTCOME_TCP;
-	return OUTCOME_NOT_UDP;
+		return END(TCP);
+	return END(NOT_UDP);
 }
 
 #endif

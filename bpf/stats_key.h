@@ -13,10 +13,10 @@
 #define KEY_BITS      (KEY_QR || KEY_DO || KEY_AD)
 #define KEY_HEAD_USED (KEY_AF + KEY_PROTO + KEY_BITS + KEY_EDNS + 2 * KEY_QTYPE + KEY_TLD)
 
-/* stats_key.bits */
-#define BIT_QR 0x01 /* RFC 1035 4.1.1 */
-#define BIT_DO 0x02 /* RFC 3225 3: bit 15 of the OPT record's flags */
-#define BIT_AD 0x04 /* RFC 4035 3.2.3 */
+/* stats_key.bits; QR and AD where the header's third and fourth byte have them, so that they need no shifting */
+#define BIT_QR 0x80 /* RFC 1035 4.1.1 */
+#define BIT_DO 0x40 /* RFC 3225 3: bit 15 of the OPT record's flags */
+#define BIT_AD 0x20 /* RFC 4035 3.2.3 */
 
 /* stats_key.edns; the buckets of the advertised size follow, two an edge and one above: see edns_bucket() */
 #define EDNS_NONE    0

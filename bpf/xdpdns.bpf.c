@@ -116,25 +116,31 @@ static __always_inline void count_unknown(struct stats_key *key, struct counters
 
 static __always_inline void count_header(struct counters *c, const struct features *f)
 {
-	c->header2[f->header2] += 1;
-	c->header3[f->header3] += 1;
+	c->header[HEADER_INDEX(f->header2, f->header3)] += 1;
+}
+
+static __always_inline void count_size(struct counters *c, u64 size)
+{
+	u64 step = size / SIZE_STEP;
+
+	if (size < SIZE_EXACT) {
+		c->size[size] += 1;
+		return;
+	}
+	if (step >= SIZE_BUCKETS)
+		step = SIZE_BUCKETS - 1;
+	c->large[step] += 1;
+	c->large_sum += size;
 }
 
 static __always_inline void count_marginals(struct counters *c, const struct features *f)
 {
-	u32 version = f->edns.version < 2 ? f->edns.version + VERSION_0 : VERSION_OTHER;
-	u32 step = f->size / SIZE_STEP;
+	u64 labels = f->question.labels & NAME_MAX_LABELS, len = f->question.name_len & NAME_MAX_BYTES;
 
-	if (f->edns.bucket < EDNS_BUCKETS)
-		version = f->edns.bucket == EDNS_NONE ? VERSION_NO_EDNS : VERSION_UNSEEN;
-	c->version[version] += 1;
-	c->qclass[qclass_index(f->question.qclass)] += 1;
-	c->name_len[f->question.name_len & 255] += 1;
-	c->name_labels[f->question.labels & 127] += 1;
-	if (step >= SIZE_BUCKETS)
-		step = SIZE_BUCKETS - 1;
-	c->size[step] += 1;
-	c->size_sum += f->size;
+	c->question[qclass_index(f->question.qclass) * VERSION_COUNT + version_index(&f->edns)] += 1;
+	c->name_len[len] += 1;
+	c->name_labels[labels] += 1;
+	count_size(c, f->size);
 }
 
 #if EXACT_EDNS
@@ -158,7 +164,7 @@ int xdpdns_ingress(struct xdp_md *ctx)
 	struct ip_payload ip;
 	struct message m;
 	struct features f;
-	enum outcome outcome;
+	u64 outcome;
 	struct counters *c;
 	u32 zero = 0;
 
@@ -166,11 +172,12 @@ int xdpdns_ingress(struct xdp_md *ctx)
 	c = counters.lookup(&zero);
 	if (!c) /* an array's first element is always there; the verifier doesn't know */
 		return RETURNS_XDP_PASS;
-	c->outcome[outcome] += 1;
-	if (outcome >= OUTCOME_HEADER_SEEN)
-		count_header(c, &f);
-	if (outcome != OUTCOME_QUERY)
+	if (outcome != OUTCOME_QUERY) {
+		c->outcome[outcome] += 1;
+		if (outcome >= OUTCOME_HEADER_SEEN)
+			count_header(c, &f);
 		return RETURNS_XDP_PASS;
+	}
 	count_header(c, &f);
 	make_key(&key, &ip, &m, &f);
 	count_marginals(c, &f);

@@ -9,7 +9,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import chain
 
 import dns.opcode
 
@@ -31,12 +30,13 @@ SIZE_STEP = 16
 _EDNS_COUNTERS, _EDNS_ELEMENTS = 512, 257
 _EDNS_NO_OPT, _EDNS_UNSEEN = 65536 * 2, 65536 * 2 + 1
 
-# Flags by their bit in the header's third and fourth byte (RFC 1035 4.1.1, RFC 4035 3.1.6).
+# Flags by their bit in HEADER_INDEX of bpf/counters.h: the header's third byte, and above it three
+# bits of the fourth (RFC 1035 4.1.1, RFC 4035 3.1.6).
 _HEADER2_FLAGS = {"qr": 0x80, "aa": 0x04, "tc": 0x02, "rd": 0x01}
-_HEADER3_FLAGS = {"ra": 0x80, "z": 0x40, "ad": 0x20, "cd": 0x10}
+_HEADER_FLAGS = {**_HEADER2_FLAGS, "z": 0x400, "ad": 0x200, "cd": 0x100}
 
 # BIT_QR, BIT_DO, BIT_AD of bpf/stats_key.h, TLD_LEN_OTHER and QTYPE_OTHER.
-_BITS = {"qr": 1, "do": 2, "ad": 4}
+_BITS = {"qr": 0x80, "do": 0x40, "ad": 0x20}
 _TLD_LEN_OTHER = 255
 _QTYPE_OTHER = 65535
 
@@ -115,32 +115,35 @@ class Decoder:
             field: Field = self._counters.fields[name]
             return words[field.offset // 8 : field.offset // 8 + field.count].tolist()
 
-        header2, header3 = member("header2"), member("header3")
-        sizes = member("size")
+        header = member("header")
+        question = member("question")
+        name_length = _exact(member("name_len"))
+        outcomes = dict(zip(vocab.outcomes(), member("outcome"), strict=True))
+        # The program spares itself a counter: a query is in exactly one of name_len.
+        outcomes["query"] += name_length.count
+        versions = len(EDNS_VERSIONS)
         marginals = Marginals(
-            opcodes=_opcodes(header2),
+            opcodes=_opcodes(header),
             flags={
-                flag: sum(count for value, count in enumerate(counts) if value & bit)
-                for flag, bit, counts in chain(
-                    ((name, bit, header2) for name, bit in _HEADER2_FLAGS.items()),
-                    ((name, bit, header3) for name, bit in _HEADER3_FLAGS.items()),
-                )
+                flag: sum(count for value, count in enumerate(header) if value & bit)
+                for flag, bit in _HEADER_FLAGS.items()
             },
-            classes=dict(zip(QCLASSES, member("qclass"), strict=True)),
-            edns_versions=dict(zip(EDNS_VERSIONS, member("version"), strict=True)),
-            size=Histogram(
-                bounds=tuple(range(SIZE_STEP - 1, SIZE_STEP * (len(sizes) - 1), SIZE_STEP)),
-                counts=tuple(sizes),
-                sum=member("size_sum")[0],
-            ),
-            name_length=_exact(member("name_len")),
+            classes={
+                name: sum(question[at * versions : (at + 1) * versions])
+                for at, name in enumerate(QCLASSES)
+            },
+            edns_versions={
+                name: sum(question[at::versions]) for at, name in enumerate(EDNS_VERSIONS)
+            },
+            size=_sizes(member("size"), member("large"), member("large_sum")[0]),
+            name_length=name_length,
             name_labels=_exact(member("name_labels")),
-            header2=tuple(header2),
+            header2=tuple(sum(header[value::256]) for value in range(256)),
         )
         return Snapshot(
             dimensions=self._settings.labels,
             queries=queries,
-            outcomes=dict(zip(vocab.outcomes(), member("outcome"), strict=True)),
+            outcomes=outcomes,
             marginals=marginals,
             overflow=dict(zip(OVERFLOWS, member("overflow"), strict=True)),
             folded=member("folded")[0],
@@ -158,10 +161,22 @@ def _exact(counts: list[int]) -> Histogram:
     )
 
 
-def _opcodes(header2: list[int]) -> dict[str, int]:
+def _sizes(exact: list[int], large: list[int], large_sum: int) -> Histogram:
+    """Message sizes in steps of SIZE_STEP, from the exact small ones and the large in steps."""
+    counts = list(large)
+    for size, count in enumerate(exact):
+        counts[size // SIZE_STEP] += count
+    return Histogram(
+        bounds=tuple(range(SIZE_STEP - 1, SIZE_STEP * (len(counts) - 1), SIZE_STEP)),
+        counts=tuple(counts),
+        sum=large_sum + sum(size * count for size, count in enumerate(exact)),
+    )
+
+
+def _opcodes(header: list[int]) -> dict[str, int]:
     """Messages by opcode, bits 3 to 6 of the header's third byte."""
     counts = [0] * 16
-    for value, count in enumerate(header2):
+    for value, count in enumerate(header):
         counts[value >> 3 & 15] += count
     return {
         dns.opcode.to_text(dns.opcode.Opcode.make(opcode)): count

@@ -34,7 +34,7 @@ _TEST_XDP_LIVE_FRAMES = 2
 
 _SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
 _ATTR_SIZE = 144
-_LOG_SIZE = 1 << 20
+_LOG_SIZE = 1 << 24
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -124,9 +124,10 @@ def require_root() -> None:
 
 
 def possible_cpus() -> int:
-    """How many values a per-CPU map holds for a key: the CPUs that the kernel may ever bring up."""
-    last = Path("/sys/devices/system/cpu/possible").read_text().strip().split(",")[-1]
-    return int(last.split("-")[-1]) + 1
+    """How many values a per-CPU map holds for a key: one for each CPU that may ever come up."""
+    text = Path("/sys/devices/system/cpu/possible").read_text().strip()
+    runs = (part.split("-") for part in text.split(","))  # such as 0-3,8-11
+    return sum(int(run[-1]) - int(run[0]) + 1 for run in runs)
 
 
 def unlimit_memlock() -> None:
