@@ -32,7 +32,7 @@ _COUNTERS_BYTES = 32_768
 """No less than struct counters, for it is the most that an element of a per-CPU map can have."""
 _EDNS_SIZES = (257, 4096)
 """Elements of the map of exact EDNS sizes, and bytes of one (bpf/edns_sizes.h)."""
-_FLAGS = ("qr", "aa", "tc", "rd", "ra", "z", "ad", "cd")
+_FLAGS = ("qr", "aa", "tc", "rd", "z", "ad", "cd")
 
 _DIGITS = 7
 """Digits that a count is taken to have in the estimate of a scrape."""
