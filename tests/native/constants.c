@@ -41,6 +41,15 @@ int main(void)
 	SHOW(QTYPE_OTHER);
 	SHOW(PROTO_TCP);
 	SHOW(PROTO_UDP);
+	for (u32 i = 0; i < 16; i++) /* bits of the header's third and fourth byte */
+		printf("header_index %u %u\n", i, (u32)HEADER_INDEX((1 << i) >> 8, (1 << i) & 0xff));
+	for (u32 i = 0; i < 256; i++) {
+		struct edns found = {.bucket = EDNS_BUCKETS, .version = i};
+
+		printf("version_index %u %u\n", i, (u32)version_index(&found));
+	}
+	printf("version_index no_edns %u\n", (u32)version_index(&(struct edns){.bucket = EDNS_NONE}));
+	printf("version_index unseen %u\n", (u32)version_index(&(struct edns){.bucket = EDNS_UNSEEN}));
 	for (u32 i = 0; i < 65536; i++) {
 		printf("edns_bucket %u %u\n", i, (u32)edns_bucket(i));
 		printf("qclass_index %u %u\n", i, (u32)qclass_index(i));

@@ -11,6 +11,7 @@ import dns.rdataclass
 import pytest
 
 from tests.native.build import Kind, build
+from tests.truth.compare import FLAG_BITS
 from xdpdns import decode, vocab
 from xdpdns.settings import ProgramSettings
 
@@ -57,6 +58,17 @@ def test_classes() -> None:
 
 def test_edns_versions() -> None:
     numbered("VERSION", decode.EDNS_VERSIONS)
+    for version in (*range(256), vocab.NO_EDNS, vocab.EDNS_UNSEEN):
+        expected = str(version) if str(version) in decode.EDNS_VERSIONS else vocab.OTHER
+        assert decode.EDNS_VERSIONS[constants()[f"version_index {version}"]] == expected
+
+
+def test_flags_and_opcodes() -> None:
+    found = constants()
+    for flag, bit in decode._HEADER_FLAGS.items():
+        assert found[f"header_index {FLAG_BITS[flag]}"] == bit
+    for bit in range(11, 15):  # the opcode, which decode._opcodes() takes from bits 3 to 6
+        assert found[f"header_index {bit}"] >> 3 & 15 == 1 << bit - 11
 
 
 def test_overflows() -> None:
