@@ -1,11 +1,13 @@
 """From the maps' bytes to a Snapshot: sums over the CPUs, and numbers to words.
 
 A key that was decoded once is remembered with its labels: keys are never deleted, so there are
-never more than the map has entries, and every scrape after the first only looks them up.
+never more than the map has entries. Nor do they change places until a row is added, and then a
+whole chunk of them is known by its bytes: a scrape without new rows looks up nothing.
 """
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -63,8 +65,8 @@ class Decoder:
         self._counters = counters
         self._settings = settings
         self._cpus = kernel.possible_cpus()
-        self._labels_of = _key_decoder(key, settings)
-        self._seen: dict[bytes, tuple[str, ...]] = {}
+        self._seen = _Seen(_key_decoder(key, settings))
+        self._chunks: dict[int, tuple[bytes, list[tuple[str, ...]]]] = {}
 
     def snapshot(self, maps: Mapping[str, int]) -> Snapshot:
         """Read the maps, given by their fds.
@@ -78,15 +80,20 @@ class Decoder:
 
     def _rows(self, fd: int) -> dict[tuple[str, ...], int]:
         rows: dict[tuple[str, ...], int] = {}
-        size, seen = self._key_size, self._seen
-        for keys, values in kernel.map_lookup_batch(fd, size, 8 * self._cpus):
-            raw = bytes(keys)
-            each = [raw[at : at + size] for at in range(0, len(raw), size)]
-            for key in each:
-                if key not in seen:
-                    seen[key] = self._labels_of(key)
-            rows.update(zip(map(seen.__getitem__, each), sum_cpus(values, self._cpus), strict=True))
+        chunks = kernel.map_lookup_batch(fd, self._key_size, 8 * self._cpus)
+        for at, (keys, values) in enumerate(chunks):
+            labels = self._labels(at, bytes(keys))
+            rows.update(zip(labels, sum_cpus(values, self._cpus), strict=True))
         return rows
+
+    def _labels(self, at: int, keys: bytes) -> list[tuple[str, ...]]:
+        """The labels of the keys in the chunk that is read as number `at`."""
+        before, labels = self._chunks.get(at, (b"", []))
+        if keys != before:
+            each = struct.unpack(f"{self._key_size}s" * (len(keys) // self._key_size), keys)
+            labels = list(map(self._seen.__getitem__, each))
+            self._chunks[at] = keys, labels
+        return labels
 
     def _edns_sizes(self, fd: int) -> EdnsSizes:
         found: dict[int, int] = {}
@@ -150,6 +157,18 @@ class Decoder:
             map_entries={"queries": len(queries)},
             map_max_entries={"queries": self._settings.max_series},
         )
+
+
+class _Seen(dict[bytes, tuple[str, ...]]):
+    """The labels of every key that was seen; a new one is decoded where it is looked up."""
+
+    def __init__(self, labels_of: Callable[[bytes], tuple[str, ...]]) -> None:
+        super().__init__()
+        self._labels_of = labels_of
+
+    def __missing__(self, key: bytes) -> tuple[str, ...]:
+        labels = self[key] = self._labels_of(key)
+        return labels
 
 
 def _exact(counts: list[int]) -> Histogram:
