@@ -255,6 +255,7 @@ def grid(
         "",
         size,
     )
+    panel.min_width(90)
     # Grafana names the column of one query "Value", and those of several by their letters.
     names = ["Value"] if len(queries) == 1 else [f"Value #{ref}" for ref in refs[: len(queries)]]
     shown = [name for at, name in enumerate(names) if at != order]

@@ -1,11 +1,12 @@
-"""The overview as a picture, drawn by Grafana's own components from a Prometheus's answers.
+"""Pictures of the dashboards, drawn by Grafana's own components from a Prometheus's answers.
 
     python -m tests.netns.show ANSWERS.json
-    python -m grafana.picture ANSWERS.json grafana/overview.png
+    python -m grafana.picture ANSWERS.json
 
-The first runs the lab and stores what :func:`collect` returned; the second lays out the panels of
-xdpdns.json by @grafana/ui (render/panels.jsx) in a Chromium without a window. It needs npm,
-chromium and Pillow, and keeps @grafana/ui in ~/.cache/xdpdns-panels.
+The first runs the lab and stores what :func:`collect` returned for each dashboard; the second has
+@grafana/ui (render/panels.jsx) draw the dashboard's JSON in a Chromium without a window, and writes
+overview.png and triage.png beside this file. It needs npm, chromium and Pillow, and keeps
+@grafana/ui in ~/.cache/xdpdns-panels.
 """
 
 from __future__ import annotations
@@ -25,26 +26,43 @@ HERE = Path(__file__).resolve().parent
 CACHE = Path.home() / ".cache" / "xdpdns-panels"
 STEP = 5
 """Seconds between two points."""
-INTERVAL = "20s"
 WIDTH = 1600
 ROW = 38
 """Pixels of a row of Grafana's grid, with its gap."""
-DRAWN = {"row", "stat", "timeseries", "bargauge"}
-"""@grafana/ui has these; heat maps and tables are plugins of Grafana itself."""
+PICTURES = {
+    "xdpdns": ("overview.png", {"row", "stat", "timeseries", "bargauge"}, 40),
+    "xdpdns-triage": ("triage.png", {"table"}, 100),
+}
+"""By uid: the file, the kinds of panels, and how many of the grid's rows are drawn.
+
+@grafana/ui has no heat map: that is a plugin of Grafana itself.
+"""
 
 Answers = dict[str, Any]
 """`start`, `end`, and by `TITLE/REF` what the query returned: series with `metric`, `values`."""
 
 
-def collect(ask: Callable[[str], bytes], start: float, end: float) -> Answers:
-    """Ask every query of the overview over a time range; `ask` gets a path of Prometheus's API."""
+def collect(
+    ask: Callable[[str], bytes],
+    uid: str,
+    start: float,
+    end: float,
+    window: str,
+    instance: str = ".+",
+) -> Answers:
+    """Ask every query of a dashboard over a time range.
+
+    `ask` gets a path of Prometheus's API; rates are taken over `window`. `instance` is
+    a pattern, as the dashboard's variable is.
+    """
     answers: Answers = {"start": start, "end": end}
-    for panel in _board()["panels"]:
+    values = {"$__rate_interval": window, "$window": window, "$__range": f"{int(end - start)}s"}
+    values |= {"$against": "1h", "$job": ".+", "$instance": instance, "$interface": ".+"}
+    for panel in _board(uid)["panels"]:
         for target in panel.get("targets", []):
-            expr = target["expr"].replace("$__rate_interval", INTERVAL)
-            expr = expr.replace("$__range", f"{int(end - start)}s")
-            for name in ("job", "instance", "interface"):
-                expr = expr.replace(f"${name}", ".+")
+            expr = target["expr"]
+            for name, value in values.items():
+                expr = expr.replace(name, value)
             first = end if target.get("instant") else start
             query = {"query": expr, "start": first, "end": end, "step": STEP}
             answer = json.loads(ask(f"/api/v1/query_range?{urlencode(query)}"))
@@ -54,8 +72,8 @@ def collect(ask: Callable[[str], bytes], start: float, end: float) -> Answers:
     return answers
 
 
-def _board() -> dict[str, Any]:
-    board: dict[str, Any] = json.loads((HERE / "xdpdns.json").read_text())
+def _board(uid: str) -> dict[str, Any]:
+    board: dict[str, Any] = json.loads((HERE / f"{uid}.json").read_text())
     return board
 
 
@@ -66,6 +84,10 @@ def bundle() -> None:
         shutil.copy(source, CACHE)
     # What some libraries would load under Node.js only.
     (CACHE / "empty.js").write_text("module.exports = {};\n")
+    # A .mjs file imports the whole of a CommonJS module where its author meant the default.
+    (CACHE / "scrollbars.js").write_text(
+        'module.exports = require("./node_modules/react-custom-scrollbars-2").default;\n'
+    )
     # Grafana's packages name peers that its own build pins otherwise.
     npm = ["npm", "install", "--legacy-peer-deps", "--no-audit", "--no-fund", "--silent"]
     subprocess.run(npm, cwd=CACHE, check=True, timeout=600)
@@ -74,20 +96,27 @@ def bundle() -> None:
         str(CACHE / "node_modules" / ".bin" / "esbuild"),
         *("panels.jsx", "--outfile=panels.js", "--bundle", "--format=iife", "--minify"),
         *("--main-fields=browser,module,main", "--alias:stream=./empty.js"),
+        "--alias:react-custom-scrollbars-2=./scrollbars.js",
         *("--define:global=window", '--define:process.env.NODE_ENV="production"'),
         *(*files, "--log-level=error"),
     ]
     subprocess.run(esbuild, cwd=CACHE, check=True, timeout=120)
 
 
-def draw(answers: Answers, rows: int, target: Path) -> None:
-    """Draw the panels of the grid's first rows."""
-    board = _board()
-    board["panels"] = [
+def draw(uid: str, answers: Answers) -> None:
+    """Draw the first panels of a dashboard into its file."""
+    name, kinds, rows = PICTURES[uid]
+    board = _board(uid)
+    panels = [
         panel
         for panel in board["panels"]
-        if panel["type"] in DRAWN and panel["gridPos"]["y"] + panel["gridPos"]["h"] <= rows
+        if panel["type"] in kinds and panel["gridPos"]["y"] + panel["gridPos"]["h"] <= rows
     ]
+    top = min(panel["gridPos"]["y"] for panel in panels)
+    for panel in panels:
+        panel["gridPos"]["y"] -= top
+    height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels) * ROW + 16
+    board["panels"] = panels
     data = json.dumps({"board": board, "answers": answers}).replace("</", "<\\/")
     page = CACHE / "page.html"
     page.write_text(
@@ -100,12 +129,17 @@ def draw(answers: Answers, rows: int, target: Path) -> None:
     chromium = [
         *("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
         *("--allow-file-access-from-files", "--virtual-time-budget=10000"),
-        *(f"--window-size={WIDTH},{rows * ROW + 16}", f"--screenshot={shot}", page.as_uri()),
+        "--enable-logging=stderr",
+        *(f"--window-size={WIDTH},{height}", f"--screenshot={shot}", page.as_uri()),
     ]
-    subprocess.run(chromium, check=True, timeout=120, capture_output=True)
-    Image.open(shot).convert("RGB").quantize(200).save(target, optimize=True)
+    done = subprocess.run(chromium, check=True, timeout=120, capture_output=True, text=True)
+    if "Uncaught" in done.stderr:
+        said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+        raise ValueError(f"{page}: {said}")
+    Image.open(shot).convert("RGB").quantize(200).save(HERE / name, optimize=True)
 
 
 if __name__ == "__main__":
     bundle()
-    draw(json.loads(Path(sys.argv[1]).read_text()), rows=40, target=Path(sys.argv[2]))
+    for dashboard, found in json.loads(Path(sys.argv[1]).read_text()).items():
+        draw(dashboard, found)

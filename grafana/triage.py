@@ -61,6 +61,8 @@ def _changes(title: str, text: str, selector: str, label: str) -> table.Panel:
         size="12x12",
         order=5,
     )
+    # wide enough for question_truncated
+    panel.override_by_name(label, [dashboard.DynamicConfigValue("custom.width", 170)])
     return panel.links([go(OVERVIEW)])
 
 

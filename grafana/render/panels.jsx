@@ -8,6 +8,10 @@ import {
   createTheme,
   FieldType,
   getDisplayProcessor,
+  getFieldDisplayName,
+  standardTransformers,
+  standardTransformersRegistry,
+  transformDataFrame,
   ThemeContext,
   toDataFrame,
   dateTime,
@@ -17,6 +21,7 @@ import {
   BigValue,
   GlobalStyles,
   PanelChrome,
+  Table,
   TimeSeries,
 } from '@grafana/ui';
 
@@ -145,7 +150,60 @@ function Bars({ panel, width, height }) {
   ));
 }
 
-const KINDS = { timeseries: Graph, stat: Stat, bargauge: Bars };
+const { mergeTransformer, organizeFieldsTransformer, sortByTransformer } = standardTransformers;
+standardTransformersRegistry.setInit(() =>
+  [mergeTransformer, organizeFieldsTransformer, sortByTransformer].map((transformation) => ({
+    id: transformation.id,
+    name: transformation.name,
+    transformation,
+  }))
+);
+
+// The frame of each query, as Grafana's data source makes it for a table, then what the panel does.
+function tableFrame(panel) {
+  const made = panel.targets.map((target) => {
+    const series = answers[`${panel.title}/${target.refId}`];
+    const labels = [...new Set(series.flatMap(({ metric }) => Object.keys(metric)))];
+    const value = panel.targets.length > 1 ? `Value #${target.refId}` : 'Value';
+    return toDataFrame({
+      refId: target.refId,
+      fields: [
+        { name: 'Time', type: FieldType.time, values: series.map(() => answers.end * 1000) },
+        ...labels.map((name) => ({
+          name,
+          type: FieldType.string,
+          values: series.map(({ metric }) => metric[name]),
+        })),
+        { name: value, type: FieldType.number, values: series.map((one) => Number(one.values[0][1])) },
+      ],
+    });
+  });
+  let frame;
+  transformDataFrame(panel.transformations, made).subscribe(([first]) => (frame = first));
+  for (const field of frame.fields) {
+    const name = getFieldDisplayName(field, frame);
+    const override = panel.fieldConfig.overrides.find(({ matcher }) => matcher.options === name);
+    field.config = { ...field.config, custom: { ...panel.fieldConfig.defaults.custom } };
+    for (const { id, value } of override?.properties ?? []) {
+      if (id === 'custom.cellOptions') {
+        field.config.custom.cellOptions = value;
+        field.config.color = { mode: 'thresholds' };
+      } else if (id === 'custom.width') {
+        field.config.custom.width = value;
+      } else {
+        field.config[id] = value;
+      }
+    }
+    field.display = getDisplayProcessor({ field, theme, timeZone: 'utc' });
+  }
+  return frame;
+}
+
+function Rows({ panel, width, height }) {
+  return <Table data={tableFrame(panel)} width={width} height={height} cellHeight="sm" />;
+}
+
+const KINDS = { timeseries: Graph, stat: Stat, bargauge: Bars, table: Rows };
 
 function Panel({ panel }) {
   const { x, y, w, h } = panel.gridPos;

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tests.netns.scrape import scrape
-from tests.netns.site import AGENTS, ETH, LO, PAST, PRESENT, WINDOW, Key, Measured
+from tests.netns.site import AGENTS, ETH, LO, TRAFFIC, WINDOW, Key, Measured
 from tests.netns.traffic import FLAGS, Sent
 from xdpdns.catalogue import EDGES, NAME_LABELS, NAME_LENGTH, SIZE, Metric
 
@@ -35,6 +35,13 @@ class Between:
 Where = Callable[[Sent], bool]
 
 
+def everything(*names: str) -> Iterator[Sent]:
+    """All packets that ever came to these agents, or to any."""
+    for traffic in TRAFFIC.values():
+        for name in names or AGENTS:
+            yield from traffic[name]
+
+
 class Expected:
     """What rates must be, worked out from the traffic that was sent."""
 
@@ -43,15 +50,15 @@ class Expected:
 
     def rate(self, where: Where, when: str = "", only: str = "", window: int = WINDOW) -> float:
         """Packets a second, of all agents or only one."""
-        factors = self.site.recorded if when == "recorded" else self.site.live[when]
-        traffic = PRESENT if when in ("", "recorded") else PAST
+        factors = self.site.factors[when]
+        traffic = TRAFFIC["" if when == "recorded" else when]
         names = [only] if only else list(AGENTS)
         counts = [factors[name] * sum(map(where, traffic[name])) for name in names]
         return sum(counts) / (300 if when == "recorded" else window)
 
     def by(self, key: Callable[[Sent], Key | None], when: str = "", only: str = "") -> Values:
         """Packets a second, for each key; None for packets that aren't counted."""
-        keys = {key(one) for name in AGENTS for one in [*PRESENT[name], *PAST[name]]} - {None}
+        keys = {key(one) for one in everything()} - {None}
         return {k: self.rate(lambda one, k=k: key(one) == k, when, only) for k in keys if k}  # type: ignore[misc]
 
     def label(self, *names: str, when: str = "") -> Values:
@@ -102,7 +109,7 @@ def entries(site: Measured) -> Values:
         name: len(
             {
                 tuple(one.label(x) for x in ("af", "qr", "do", "ad", "edns", "qtype", "tld"))
-                for one in [*PAST[name], *PRESENT[name]]
+                for one in everything(name)
                 if one.is_query
             }
         )
@@ -125,7 +132,7 @@ def overview(site: Measured) -> dict[str, Values | Between]:
 
     def average(value: Callable[[Sent], int]) -> float:
         total = sum(
-            site.live[""][name] * sum(value(one) for one in PRESENT[name] if one.is_query)
+            site.factors[""][name] * sum(value(one) for one in TRAFFIC[""][name] if one.is_query)
             for name in AGENTS
         )
         return total / WINDOW / e.rate(is_query)

@@ -1,10 +1,11 @@
-"""A nameserver's day in some minutes, for the picture in the README.
+"""A nameserver's day in some minutes, for the pictures in the README.
 
     python -m tests.netns.show ANSWERS.json [MINUTES]
 
 In the lab, real queries rise and fall as on an ordinary day; at its height comes a reflection
 attack (ANY for one name), later a scan with broken messages. A real agent counts, a real
-Prometheus scrapes it; what the dashboard's panels ask is stored, for `python -m grafana.picture`.
+Prometheus scrapes it; what the overview's panels ask is stored, for `python -m grafana.picture`.
+For the triage, ordinary queries are an hour and a day ago, and both attacks are now (see site.py).
 Needs root.
 """
 
@@ -15,16 +16,17 @@ import math
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dns.flags
 import dns.message
 
-from grafana.picture import collect
+from grafana.picture import Answers, collect
 from tests.netns.actors import Agent, Prometheus
 from tests.netns.lab import Lab
 from tests.netns.scrape import http_get
+from tests.netns.site import ETH, LO, measured
 from tests.netns.traffic import Sent, odd, send, sinks
 
 TYPES = {"A": 56, "AAAA": 22, "HTTPS": 9, "PTR": 4, "TXT": 3, "DS": 3, "MX": 2, "NS": 1}
@@ -53,45 +55,76 @@ def ordinary(count: int) -> list[Sent]:
     return made
 
 
+def attack(count: int) -> list[Sent]:
+    """Queries whose answers are large, for somebody else."""
+    message = dns.message.make_query("big.zone-1.museum.", "ANY", use_edns=0, payload=4096, id=0)
+    message.want_dnssec()
+    return [Sent(message.to_wire())] * count
+
+
+def scan(count: int) -> list[Sent]:
+    """Packets that are no query."""
+    return random.Random(1).choices([one for one in odd() if one.outcome != "query"], k=count)
+
+
 def day(seconds: float) -> Iterator[list[Sent]]:
     """What to send in each tenth of a second."""
     chance = random.Random(10530)
-    usual, scan = ordinary(5000), [one for one in odd() if one.outcome != "query"]
-    attack = dns.message.make_query("big.zone-1.museum.", "ANY", use_edns=0, payload=4096, id=0)
-    attack.want_dnssec()
-    any_query = Sent(attack.to_wire())
+    usual, broken = ordinary(5000), scan(500)
     begin = time.monotonic()
     while (at := (time.monotonic() - begin) / seconds) < 1:
         tick = time.monotonic()
         rate = 140 + 480 * (0.5 - 0.5 * math.cos(2 * math.pi * at)) ** 1.4
         packets = chance.choices(usual, k=int(rate / 10 * chance.uniform(0.93, 1.07)))
         if 0.52 < at < 0.64:
-            packets += [any_query] * int(38 * min(1, (at - 0.52) * 40, (0.64 - at) * 40))
-        packets += chance.choices(scan, k=7 if 0.78 < at < 0.84 else int(chance.random() < 0.15))
+            packets += attack(int(38 * min(1, (at - 0.52) * 40, (0.64 - at) * 40)))
+        packets += chance.choices(broken, k=7 if 0.78 < at < 0.84 else int(chance.random() < 0.15))
         chance.shuffle(packets)
         yield packets
         time.sleep(max(0.0, tick + 0.1 - time.monotonic()))
 
 
-def main(path: Path, minutes: float) -> None:
-    """Run it, and store the answers."""
+def the_day(minutes: float) -> Answers:
+    """What the overview's queries return over the day."""
     with Lab() as lab:
         agent = Agent(lab, "--program-stats")
         with sinks(lab.server):
             prometheus = Prometheus(lab)
             # Each row must be there before its first rate.
-            send(lab.client, ordinary(5000), lab.quiet)
+            send(lab.client, [*ordinary(5000), *attack(1), *scan(100)], lab.quiet)
             time.sleep(15)
-            start = time.time() + 20  # from where on a whole interval of the day is known
+            start = time.time() + 20  # a whole window lies in the day
             for packets in day(minutes * 60):
                 send(lab.client, packets, lambda: None)
             end = time.time()
-
-        def ask(address: str) -> bytes:
-            return http_get(lab.server, address, port=prometheus.port).body
-
-        path.write_text(json.dumps(collect(ask, start, end)))
+        found = collect(asker(lab), "xdpdns", start, end, "20s")
         agent.stop()
+        assert prometheus.process.exited is None
+        return found
+
+
+def the_attack() -> Answers:
+    """What the triage's queries return when an attack comes on top of the ordinary queries."""
+    usual = ordinary(15000)
+    traffic = {
+        "1w": {ETH: usual[:3600], LO: []},
+        "1d": {ETH: [*usual[3600:7300], *scan(12)], LO: []},
+        "1h": {ETH: [*usual[7300:11000], *scan(10)], LO: []},
+        "": {ETH: [*usual[11000:], *attack(3100), *scan(300)], LO: []},
+    }
+    with measured(traffic) as site:
+        ask = asker(site.lab)
+        return collect(ask, "xdpdns-triage", site.at - 60, site.at, "60s", instance=ETH)
+
+
+def asker(lab: Lab) -> Callable[[str], bytes]:
+    """Ask the lab's Prometheus."""
+    return lambda path: http_get(lab.server, path, port=Prometheus.port).body
+
+
+def main(path: Path, minutes: float) -> None:
+    """Run both, and store the answers by the dashboards' uids."""
+    path.write_text(json.dumps({"xdpdns-triage": the_attack(), "xdpdns": the_day(minutes)}))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,8 +27,22 @@ ROOT = Path(__file__).parents[2]
 ETH, LO = "127.0.0.1:10530", "127.0.0.1:10531"
 AGENTS = {ETH: "eth0", LO: "lo"}
 WINDOW = 60
-PAST = {ETH: [*queries(300, seed=1), *odd(1)], LO: queries(150, seed=2)}
-PRESENT = {ETH: [*queries(600, seed=3), *odd(3)], LO: queries(200, seed=4)}
+AGES = {"1w": 604800, "1d": 86400, "1h": 3600}
+"""The offsets that the dashboards look back by, and their seconds."""
+
+Traffic = Mapping[str, list[Sent]]
+"""What comes to each agent."""
+
+TRAFFIC: Mapping[str, Traffic] = {
+    "1w": {ETH: [*queries(250, seed=1), *odd(1)], LO: queries(120, seed=2)},
+    "1d": {ETH: [*queries(350, seed=3), *odd(2)], LO: queries(100, seed=4)},
+    "1h": {ETH: [*queries(300, seed=5), *odd(1)], LO: queries(150, seed=6)},
+    "": {ETH: [*queries(600, seed=7), *odd(3)], LO: queries(200, seed=8)},
+}
+"""What comes when: so long ago, or now. Every time is different from every other."""
+
+Scrapes = Mapping[str, Scrape]
+"""What each agent said."""
 
 Key = tuple[str, ...]
 """The values of a series' labels but for the job, in the order of the labels' names."""
@@ -40,12 +55,10 @@ class Measured:
         self.prometheus = prometheus
         self.lab = lab
         self.at = at
-        self.live = {"": self._factors(at), "1h": {}, "1d": {}, "1w": {}}
-        for offset, seconds in (("1h", 3600), ("1d", 86400), ("1w", 604800)):
-            self.live[offset] = self._factors(at - seconds)
+        self.factors = {when: self._factors(at - AGES.get(when, 0)) for when in TRAFFIC}
         recorded = self.ask("timestamp(instance:xdpdns_queries:rate5m)", at)
         self.recorded_at = max(float(one["value"][1]) for one in recorded)
-        self.recorded = self._factors(self.recorded_at, 300)
+        self.factors["recorded"] = self._factors(self.recorded_at, 300)
 
     def ask(self, promql: str, at: float) -> list[dict[str, Any]]:
         """The result of an instant query at a time."""
@@ -87,17 +100,18 @@ class Measured:
         return found
 
 
-def store_history(lab: Lab, before: dict[str, Scrape], after: dict[str, Scrape]) -> None:
-    """Write blocks in which the agents said `before`, and a quarter of a minute later `after`."""
+def store_history(lab: Lab, said: Mapping[str, tuple[Scrapes, Scrapes]]) -> None:
+    """Write blocks in which, at each age, the agents said the first, and soon after the second."""
     now = math.floor(time.time())
     lines = []
-    for age in (604800, 86400, 3600):
+    for when, (before, after) in said.items():
         for second in range(-120, 121, 5):
-            for instance, said in (before if second < -15 else after).items():
-                for sample in said.samples:
+            for instance, scraped in (before if second < -15 else after).items():
+                for sample in scraped.samples:
                     labels = {**sample.labels, "job": "xdpdns", "instance": instance}
                     text = ",".join(f"{name}={json.dumps(v)}" for name, v in labels.items())
-                    lines.append(f"{sample.name}{{{text}}} {sample.value} {now - age + second}")
+                    at = now - AGES[when] + second
+                    lines.append(f"{sample.name}{{{text}}} {sample.value} {at}")
     path = lab.tmp / "history.txt"
     path.write_text("\n".join([*lines, "# EOF", ""]))
     data = lab.tmp / "prometheus" / "data"
@@ -116,7 +130,7 @@ def quick_rules(lab: Lab) -> list[Path]:
 
 
 @contextmanager
-def measured() -> Iterator[Measured]:
+def measured(traffic: Mapping[str, Traffic] = TRAFFIC) -> Iterator[Measured]:
     """Make the site; it ends with the `with` block."""
     with Lab() as lab:
         agent = Agent(lab, "--program-stats")
@@ -126,18 +140,19 @@ def measured() -> Iterator[Measured]:
 
         with sinks(lab.server):
 
-            def come(traffic: Mapping[str, list[Sent]]) -> dict[str, Scrape]:
-                send(lab.client, traffic[ETH], lab.quiet)
-                send(lab.server, traffic[LO], lambda: time.sleep(0.2))
+            def come(packets: Traffic) -> Scrapes:
+                send(lab.client, packets[ETH], lab.quiet)
+                send(lab.server, packets[LO], lambda: time.sleep(0.2))
                 return {ETH: scrape(lab.server), LO: scrape(lab.server, port=PORT + 1)}
 
             # First all of it, so that no series begins within a window.
-            first = come({name: [*PAST[name], *PRESENT[name]] for name in AGENTS})
-            store_history(lab, first, come(PAST))
+            every = {name: [p for each in traffic.values() for p in each[name]] for name in AGENTS}
+            scrapes = [come(every), *(come(traffic[when]) for when in AGES)]
+            store_history(lab, dict(zip(AGES, pairwise(scrapes), strict=True)))
             prometheus = Prometheus(lab, more_ports=[PORT + 1], rules=quick_rules(lab))
             for _ in range(6):  # a window of one or two scrapes would show little
                 prometheus.wait_for_scrapes(after=time.time(), count=2)
-            come(PRESENT)
+            come(traffic[""])
             for _ in range(3):
                 prometheus.wait_for_scrapes(after=time.time(), count=2)
             time.sleep(1.1)  # the rules have seen these too
