@@ -96,8 +96,15 @@ def udp_length_zero(case: Case) -> bool:
 
 
 def walk_bound(case: Case) -> bool:
-    """The records, and the labels of their owner names, are more than the walk has steps."""
-    labels = sum(owner.count(".") + 1 for owner in case.seen.owners if not owner.startswith("<"))
+    """The records, and the labels of their owner names, are more than the walk has steps.
+
+    Of a name over 255 bytes tshark shows no labels, so there may be as many as steps.
+    """
+    labels = sum(
+        MAX_STEPS if owner == "<Name too long>" else owner.count(".") + 1
+        for owner in case.seen.owners
+        if owner == "<Name too long>" or not owner.startswith("<")
+    )
     return _unseen(case) and case.seen.records + labels > MAX_STEPS
 
 

@@ -2,7 +2,7 @@
 /*
  * What BCC expects of a kernel source tree, in a few lines. BCC_KERNEL_SOURCE points at this folder, so that the
  * program compiles in a fraction of the time and on machines that have no kernel headers; BCC includes this file
- * before any other. Nothing else of a kernel tree or of libc is used: the wire formats stand in ../wire.h.
+ * before any other. Nothing else of a kernel tree or of libc is used: the parsers know the wire formats.
  */
 #ifndef XDPDNS_COMPAT_KCONFIG_H
 #define XDPDNS_COMPAT_KCONFIG_H
