@@ -25,6 +25,9 @@ def build() -> dict[Path, str]:
         for number, panel in enumerate(board.panels or [], start=1):
             # Grafana would number them itself, and a link to one panel would not last.
             panel.id_val = number
+        for variable in board.templating.list_val or [] if board.templating else []:
+            # The SDK writes these for all; the schema of 11.6 has them for none of ours.
+            variable.auto = variable.auto_min = variable.auto_count = None
     return {FOLDER / f"{board.uid}.json": encoder.encode(board) + "\n" for board in made}
 
 

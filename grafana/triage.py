@@ -74,7 +74,7 @@ def triage() -> dash.Dashboard:
         since="now-3h",
     )
     made.with_variable(
-        dash.IntervalVariable("window")
+        dash.CustomVariable("window")
         .label("Averaged over")
         .description("The rates are averages over this time: longer is calmer.")
         .values("2m,5m,15m,1h")

@@ -59,6 +59,10 @@ def test_uids_and_variables_are_stable(uid: str) -> None:
     assert board["uid"] == uid
     names = [variable["name"] for variable in board["templating"]["list"]]
     assert names[:4] == ["datasource", "job", "instance", "interface"]
+    for variable in board["templating"]["list"][1:4]:
+        name, label = re.findall(r"label_values\((\w+)(?:{.*})?, (\w+)\)", variable["query"])[0]
+        assert label == variable["name"]
+        assert label in KNOWN[name]
     assert {link["url"] for link in board["links"]} == {f"/d/{o}" for o in BOARDS if o != uid}
     ids = [panel["id"] for panel in board["panels"]]
     assert len(set(ids)) == len(ids)
