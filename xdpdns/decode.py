@@ -11,6 +11,7 @@ import struct
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from operator import add, mul
 
 import dns.opcode
 
@@ -122,7 +123,8 @@ class Decoder:
             field: Field = self._counters.fields[name]
             return words[field.offset // 8 : field.offset // 8 + field.count].tolist()
 
-        header = member("header")
+        # Of the 2048 values traffic has but a few, and this runs at every scrape.
+        header = [(value, count) for value, count in enumerate(member("header")) if count]
         question = member("question")
         name_length = _exact(member("name_len"))
         outcomes = dict(zip(vocab.outcomes(), member("outcome"), strict=True))
@@ -132,7 +134,7 @@ class Decoder:
         marginals = Marginals(
             opcodes=_opcodes(header),
             flags={
-                flag: sum(count for value, count in enumerate(header) if value & bit)
+                flag: sum(count for value, count in header if value & bit)
                 for flag, bit in _HEADER_FLAGS.items()
             },
             classes={
@@ -145,7 +147,7 @@ class Decoder:
             size=_sizes(member("size"), member("large"), member("large_sum")[0]),
             name_length=name_length,
             name_labels=_exact(member("name_labels")),
-            header2=tuple(sum(header[value::256]) for value in range(256)),
+            header2=tuple(_header2(header)),
         )
         return Snapshot(
             dimensions=self._settings.labels,
@@ -176,26 +178,33 @@ def _exact(counts: list[int]) -> Histogram:
     return Histogram(
         bounds=tuple(range(len(counts) - 1)),
         counts=tuple(counts),
-        sum=sum(value * count for value, count in enumerate(counts)),
+        sum=sum(map(mul, range(len(counts)), counts)),
     )
 
 
 def _sizes(exact: list[int], large: list[int], large_sum: int) -> Histogram:
     """Message sizes in steps of SIZE_STEP, from the exact small ones and the large in steps."""
-    counts = list(large)
-    for size, count in enumerate(exact):
-        counts[size // SIZE_STEP] += count
+    steps = [sum(exact[at : at + SIZE_STEP]) for at in range(0, len(exact), SIZE_STEP)]
+    counts = [*map(add, large, steps), *large[len(steps) :]]
     return Histogram(
         bounds=tuple(range(SIZE_STEP - 1, SIZE_STEP * (len(counts) - 1), SIZE_STEP)),
         counts=tuple(counts),
-        sum=large_sum + sum(size * count for size, count in enumerate(exact)),
+        sum=large_sum + sum(map(mul, range(len(exact)), exact)),
     )
 
 
-def _opcodes(header: list[int]) -> dict[str, int]:
+def _header2(header: list[tuple[int, int]]) -> list[int]:
+    """Messages by the header's third byte."""
+    counts = [0] * 256
+    for value, count in header:
+        counts[value & 255] += count
+    return counts
+
+
+def _opcodes(header: list[tuple[int, int]]) -> dict[str, int]:
     """Messages by opcode, bits 3 to 6 of the header's third byte."""
     counts = [0] * 16
-    for value, count in enumerate(header):
+    for value, count in header:
         counts[value >> 3 & 15] += count
     return {
         dns.opcode.to_text(dns.opcode.Opcode.make(opcode)): count
