@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ LOOK_EVERY = 1.0
 class AgentSettings:
     """What `xdpdns attach` was told.
 
+    `keep` leaves programs and counters in the kernel, for the next agent to go on with.
     `mode` is `auto`, `native` or `generic`; `stats` has the kernel time the programs, which costs
     some 20 to 40 ns a packet. `netns` is the network namespace of the interfaces, by name or path;
     None is the agent's own, in which it listens in any case.
@@ -49,6 +51,7 @@ class AgentSettings:
     interfaces: tuple[str, ...]
     listen: tuple[Address, ...]
     mode: str = "auto"
+    keep: bool = False
     stats: bool = False
     netns: str | None = None
     web_config: WebConfigFile | None = None
@@ -77,6 +80,7 @@ def _run(settings: AgentSettings, stack: ExitStack) -> None:
     stack.callback(compilation.close)
     from xdpdns.attach import Netlink
     from xdpdns.interface import Interface, kernel_stats
+    from xdpdns.keep import Keeper
     from xdpdns.loader import LoadedProgram
     from xdpdns.server import Server
 
@@ -86,8 +90,13 @@ def _run(settings: AgentSettings, stack: ExitStack) -> None:
         worker.submit(netns.enter, settings.netns).result()
     netlink: Netlink = worker.submit(Netlink).result()
     stack.callback(_in_thread(worker, netlink.close))
+    keepers: dict[str, Keeper] = {}
     for name in settings.interfaces:
-        worker.submit(netlink.check, name).result()
+        if settings.keep:
+            keepers[name] = worker.submit(Keeper, name, netlink).result()
+            stack.callback(_in_thread(worker, keepers[name].close))
+        else:
+            worker.submit(netlink.check, name).result()
 
     compiled = compilation.result()
     log.debug("Compiled in %.2f s, %.2f s after exec.", compiled.seconds, since_exec())
@@ -95,9 +104,13 @@ def _run(settings: AgentSettings, stack: ExitStack) -> None:
         stack.callback(os.close, kernel.enable_stats())
     interfaces: list[Interface] = []
     for name in settings.interfaces:
-        interface = Interface(name, LoadedProgram(compiled, settings.program), netlink)
-        stack.callback(_in_thread(worker, interface.detach))
-        worker.submit(interface.attach, settings.mode).result()
+        if name in keepers:
+            keep = partial(keepers[name].attach, settings.mode, compiled, settings.program)
+            interface = worker.submit(keep).result()
+        else:
+            interface = Interface(name, LoadedProgram(compiled, settings.program), netlink)
+            stack.callback(_in_thread(worker, interface.detach))
+            worker.submit(interface.attach, settings.mode).result()
         interfaces.append(interface)
     log.debug("Attached %.2f s after exec.", since_exec())
 
@@ -121,6 +134,7 @@ def _run(settings: AgentSettings, stack: ExitStack) -> None:
 
     def announce() -> None:
         for interface in interfaces:
+            interface.stays = settings.keep
             _announce(interface, settings.mode)
 
     asyncio.run(_serve(server, announce, lambda: worker.submit(look)))

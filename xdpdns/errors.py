@@ -8,6 +8,7 @@ The tree::
         MissingNeedError        root, a capability, python3-bpfcc, a kernel feature
       AttachError               the interface is absent, down, or could not take the program
         OccupiedError           somebody else's program is on the hook
+      PinError                  the BPF file system, or what is pinned there, can't be used
       CaptureError              a capture that can't be read, or not to its end
       ListenError               an address that the HTTP server could not bind
       SettingsError             a value of an option that can't be used; the command exits 2
@@ -48,6 +49,10 @@ class AttachError(XdpdnsError):
 
 class OccupiedError(AttachError):
     """Somebody else's program is on the hook; xdpdns never replaces it."""
+
+
+class PinError(XdpdnsError):
+    """The BPF file system, or what is pinned there, can't be used."""
 
 
 class CaptureError(XdpdnsError):

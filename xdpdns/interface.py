@@ -10,18 +10,25 @@ from xdpdns.attach import Netlink
 from xdpdns.errors import AttachError, OccupiedError, XdpdnsError
 from xdpdns.families import InterfaceState
 from xdpdns.loader import LoadedProgram
+from xdpdns.pins import Place
 
 log = logging.getLogger(__name__)
 
 
 class Interface:
-    """An interface with our program on it, from attach() to detach().
+    """An interface with our program on it, from attach() or adopted() to detach().
+
+    While `stays` is true, detach() leaves the program counting; `place` has its pins.
 
     All methods but `read()` use netlink and belong to the thread of `netlink`.
     """
 
-    def __init__(self, name: str, program: LoadedProgram, netlink: Netlink) -> None:
+    def __init__(
+        self, name: str, program: LoadedProgram, netlink: Netlink, place: Place | None = None
+    ) -> None:
         self.name = name
+        self.stays = False
+        self._place = place
         self._program = program
         self._netlink = netlink
         self._id = program.info().id
@@ -38,16 +45,26 @@ class Interface:
         self._mode = self._netlink.attach(self.name, self._program.fd, mode)
         self.look()
 
+    def adopted(self, mode: str) -> None:
+        """The program is attached already, and stays whatever becomes of this agent."""
+        self._mode = mode
+        self.stays = True
+        self.look()
+
     def detach(self) -> None:
-        """Take our program off if it is still there, and close it."""
+        """Take our program off if it is still there and needn't stay, and close it."""
         try:
-            if self._mode:
+            if self._mode and not self.stays:
                 self._netlink.detach(self.name, self._mode, self._program.fd)
         except (AttachError, OccupiedError) as error:
             log.warning("Nothing to detach: %s", error)
         finally:
             self._mode = ""
             self._program.close()
+            if self._place is not None:
+                if not self.stays:
+                    self._place.remove()
+                self._place.release()
 
     def look(self) -> None:
         """Ask the kernel whether our program is still where we put it."""

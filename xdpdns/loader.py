@@ -15,19 +15,26 @@ from xdpdns.snapshot import Snapshot
 class LoadedProgram:
     """A program in the kernel with maps of its own, all counters zero at first.
 
+    Or with the maps of another one of the same layout (pins.layout()), whose fds it takes over:
+    then both count in them.
+
     `fd` is the program's, `maps` those of its maps by name; `close()` closes them. What is attached
     or pinned stays alive in the kernel all the same.
     """
 
-    def __init__(self, compiled: Compiled, settings: ProgramSettings) -> None:
+    def __init__(
+        self, compiled: Compiled, settings: ProgramSettings, maps: dict[str, int] | None = None
+    ) -> None:
         kernel.unlimit_memlock()
-        self.maps: dict[str, int] = {}
+        self.maps: dict[str, int] = maps or {}
         self.fd = -1
         try:
             for name, spec in compiled.maps.items():
-                self.maps[name] = kernel.map_create(_named(spec, settings))
+                if maps is None:
+                    self.maps[name] = kernel.map_create(_named(spec, settings))
             self.fd = kernel.prog_load(kernel.PROG_TYPE_XDP, ENTRY, self._linked(compiled))
-            _allow(self.maps.get("tlds"), compiled, settings)
+            if maps is None:
+                _allow(self.maps.get("tlds"), compiled, settings)
         except BaseException:
             self.close()
             raise

@@ -111,10 +111,11 @@ def detach(interfaces: tuple[str, ...], netns: str | None) -> None:
 
     Needed only after an agent was killed, since `attach` cleans up by itself.
     """
-    from xdpdns.attach import detach_ours
+    from xdpdns import keep
     from xdpdns.netns import enter
 
     if netns is not None:
         enter(netns)
     for name in interfaces:
-        click.echo(detach_ours(name))
+        for line in keep.detach(name):
+            click.echo(line)

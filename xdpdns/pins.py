@@ -1,0 +1,276 @@
+"""Programs and maps that outlive the agent: names on the BPF file system.
+
+::
+
+    /sys/fs/bpf/xdpdns/                          0700
+        4026531840-2/                            inode of the network namespace, interface index
+            3f1c0a9be27d5584/                    layout(): what the counters mean, and all options
+                queries counters tlds ...        the maps
+                program                          pinned last, and before it is attached
+                next                             a newer program on its way to the hook
+
+A folder is that of the interface only if one of its programs is on the interface: the numbers of
+namespaces and interfaces come back (a container's veth), the kernel's ids of programs do not. So
+whatever moment an agent is killed at, the next one knows what it finds. bpffs takes no dots in
+names, hence the index in place of `eth0.100`; it holds no files, hence the options as a hash.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from xdpdns import kernel, vocab
+from xdpdns.errors import KernelError, OccupiedError, PinError
+from xdpdns.program import Compiled
+from xdpdns.settings import ProgramSettings
+
+BPFFS = Path("/sys/fs/bpf")
+ROOT = BPFFS / "xdpdns"
+
+_PROGRAM, _NEXT = "program", "next"
+_HEADERS = ("outcomes.h", "stats_key.h", "counters.h", "edns_sizes.h")
+_COMMENT = re.compile(r"/\*.*?\*/|\s+", re.DOTALL)
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
+
+
+def layout(compiled: Compiled, settings: ProgramSettings) -> str:
+    """16 hex digits that are the same for programs that may count in the same maps.
+
+    Hashed: the structs, the maps, the headers that say what a counter stands for, and every option
+    with what it stands for today (registered types, the list of TLDs).
+    """
+    folder = vocab.bpf_folder()
+    parts = (
+        compiled.key,
+        compiled.counters,
+        compiled.maps,
+        [_COMMENT.sub("", (folder / name).read_text()) for name in _HEADERS],
+        settings.cflags(),
+        settings,
+        sorted(settings.allowed_tlds or ()),
+    )
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def mount() -> None:
+    """Mount a BPF file system on /sys/fs/bpf if there is none.
+
+    Raises:
+        PinError: it can't be mounted, or would vanish with this process's mount namespace.
+    """
+    if _mounted():
+        return
+    if _private():
+        raise PinError(
+            f"{BPFFS} is not mounted, and what is mounted in this mount namespace ends with it: "
+            "use `--netns NAME` in place of `ip netns exec`, or `mount -t bpf bpf /sys/fs/bpf` "
+            "before."
+        )
+    try:
+        with _locked(BPFFS):
+            # A second mount would hide the first one's pins.
+            if _mounted():
+                return
+            libc = ctypes.CDLL(None, use_errno=True)
+            flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+            if libc.mount(b"bpf", bytes(BPFFS), b"bpf", flags, b"mode=0700"):
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
+    except OSError as error:
+        raise PinError(
+            f"{BPFFS} can't be mounted ({error.strerror}): `mount -t bpf bpf {BPFFS}` as root."
+        ) from error
+
+
+def _private() -> bool:
+    """Whether this mount namespace is known to be another one than that of process 1."""
+    try:
+        return not Path("/proc/self/ns/mnt").samefile("/proc/1/ns/mnt")
+    except PermissionError:  # without CAP_SYS_PTRACE it can't be known
+        return False
+
+
+def _mounted() -> bool:
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    return any(line.split()[1:3] == [str(BPFFS), "bpf"] for line in lines)
+
+
+class Place:
+    """The pins of one interface, in the network namespace of the calling thread.
+
+    `take()` makes the folder and locks it: one agent for an interface. The lock ends with the
+    process, however it ends.
+    """
+
+    def __init__(self, index: int, root: Path = ROOT) -> None:
+        inode = Path("/proc/thread-self/ns/net").stat().st_ino
+        self.folder = root / f"{inode}-{index}"
+        self._lock = -1
+
+    def take(self, interface: str) -> None:
+        """Lock the folder.
+
+        Raises:
+            OccupiedError: another agent has it.
+            PinError: the file system is read-only, or not for us.
+        """
+        while True:
+            with _writing(self.folder):
+                for folder in (self.folder.parent, self.folder):
+                    folder.mkdir(mode=0o700, exist_ok=True)
+                locked = self._locks()
+            if not locked:
+                raise OccupiedError(f"another xdpdns counts on {interface}: end that one first.")
+            if os.fstat(self._lock).st_nlink:
+                return
+            # The last agent removed it between our opening it and our locking it.
+            self.release()
+
+    def _locks(self) -> bool:
+        fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        self._lock = fd
+        return True
+
+    def release(self) -> None:
+        """Remove the folder if nothing is pinned in it, and unlock; may be called again."""
+        if self._lock >= 0:
+            with suppress(OSError):
+                self.folder.rmdir()
+            os.close(self._lock)
+            self._lock = -1
+
+    def layouts(self) -> dict[str, set[int]]:
+        """The ids of the programs that are pinned, by layout."""
+        return {
+            folder.name: {ident for _, ident in _programs(folder)}
+            for folder in _folders(self.folder)
+        }
+
+    def maps(self, version: str, names: Mapping[str, object]) -> dict[str, int] | None:
+        """Fds of the maps of a layout; None if they are not all there."""
+        fds: dict[str, int] = {}
+        try:
+            for name in names:
+                fds[name] = kernel.pinned(str(self.folder / version / name))
+        except KernelError as error:
+            for fd in fds.values():
+                os.close(fd)
+            if error.errno != errno.ENOENT:
+                raise
+            return None
+        return fds
+
+    def program(self, version: str, ident: int) -> int:
+        """An fd of the pinned program with this id, which becomes `program` if it was `next`."""
+        folder = self.folder / version
+        for path, found in list(_programs(folder)):
+            if found == ident:
+                if path.name == _NEXT:
+                    self.attached(version)
+                return kernel.pinned(str(folder / _PROGRAM))
+        raise PinError(f"the program {ident} is not pinned under {folder} any more: start again.")
+
+    def pin(self, version: str, program: int, maps: Mapping[str, int]) -> None:
+        """Pin a program that is to be attached next, after those of its maps that aren't yet.
+
+        Raises:
+            PinError: the file system is read-only, or not for us.
+        """
+        folder = self.folder / version
+        with _writing(folder):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            for name, fd in maps.items():
+                if not (folder / name).exists():
+                    kernel.pin(fd, str(folder / name))
+            (folder / _NEXT).unlink(missing_ok=True)
+            kernel.pin(program, str(folder / _NEXT))
+
+    def attached(self, version: str) -> None:
+        """What was pinned last is on the interface now."""
+        folder = self.folder / version
+        with _writing(folder):
+            (folder / _NEXT).rename(folder / _PROGRAM)
+
+    def remove(self, version: str | None = None) -> bool:
+        """Unpin one layout, or all of them; whether there was anything pinned.
+
+        With the last layout goes the folder, unless an agent (this one or another) has it.
+        """
+        found = False
+        with _writing(self.folder):
+            for folder in _folders(self.folder):
+                if version in (None, folder.name):
+                    for path in folder.iterdir():
+                        path.unlink()
+                        found = True
+                    folder.rmdir()
+            if version is None and self._lock < 0 and self.folder.is_dir() and self._locks():
+                self.release()
+        return found
+
+
+def stale(indexes: set[int], root: Path = ROOT) -> list[int]:
+    """Unpin what belonged to interfaces of this network namespace that are gone; their indexes."""
+    inode = str(Path("/proc/thread-self/ns/net").stat().st_ino)
+    gone = []
+    for folder in _folders(root):
+        namespace, _, index = folder.name.partition("-")
+        if namespace != inode or not index.isdecimal() or int(index) in indexes:
+            continue
+        if Place(int(index), root).remove():
+            gone.append(int(index))
+    return gone
+
+
+def _programs(folder: Path) -> Iterator[tuple[Path, int]]:
+    for name in (_PROGRAM, _NEXT):
+        path = folder / name
+        if path.exists():
+            fd = kernel.pinned(str(path))
+            try:
+                yield path, kernel.prog_info(fd).id
+            finally:
+                os.close(fd)
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        return sorted(path for path in parent.iterdir() if path.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Make an OSError a PinError that says how to mend it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            mend = f"`mount -o remount,rw {BPFFS}`, or leave --keep away"
+        else:
+            mend = "run as root, or leave --keep away"
+        raise PinError(f"can't pin under {path} ({error.strerror}): {mend}.") from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
