@@ -74,15 +74,11 @@ static __always_inline enum outcome classify(const u8 *data, const u8 *end, stru
 	enum outcome bad;
 	u64 counts, beyond, len;
 
-	enum plain plain = parse_plain(data, end, ip, &beyond, &len);
-
-	if (plain == PLAIN_OTHER_PORT)
-		return END(OTHER_PORT);
-	if (plain == PLAIN_NOT) {
+	bad = parse_plain(data, end, ip, &beyond, &len);
+	if (bad == NOT_PLAIN)
 		bad = parse_layers(data, end, ip, &beyond, &len);
-		if (bad)
-			return bad;
-	}
+	if (bad)
+		return bad;
 	if (!locate(m, data, end, beyond, len))
 		return END(DNS_TRUNCATED);
 	/* an index into counters, of which the verifier keeps all details: not those of m->len, please */

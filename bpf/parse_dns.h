@@ -79,14 +79,17 @@ static __always_inline enum outcome parse_question(const struct message *m, stru
 		if (p + 1 > m->frame_end)
 			return END(NAME_TRUNCATED);
 		len = *p;
-		if (len == 0)
+		if (len == 0) {
+			labels += i;
+			opaque(labels); /* or clang has all that is needed at `root` ready before every step */
 			goto root;
+		}
 		if (len > LABEL_MAX)
 			goto odd;
 		last = len;
-		labels++;
 		p = p + 1 + len;
 	}
+	labels += STRAIGHT_LABELS;
 	at = p - m->start;
 	if (at >= DNS_HEADER + NAME_MAX_BYTES) /* four labels of 63 bytes */
 		return at >= m->len ? END(NAME_TRUNCATED) : END(NAME_TOO_LONG);
@@ -99,22 +102,21 @@ static __always_inline enum outcome parse_question(const struct message *m, stru
 #pragma nounroll
 	for (;;) {
 		p = start + at;
-		if (p + 1 > m->frame_end)
-			return END(NAME_TRUNCATED);
-		len = *p;
-		if (len <= 1) {
+		if (last == 1 && p + 8 <= m->frame_end && is_nibble_run(load64(p))) {
+			at += 8;
+			labels += 4;
+		} else {
+			if (p + 1 > m->frame_end)
+				return END(NAME_TRUNCATED);
+			len = *p;
 			if (len == 0)
 				goto root;
-			if (p + 8 <= m->frame_end && is_nibble_run(load64(p))) {
-				at += 6;
-				labels += 3;
-			}
-		} else if (len > LABEL_MAX) {
-			goto odd;
+			if (len > LABEL_MAX)
+				goto odd;
+			last = len;
+			labels++;
+			at += len + 1;
 		}
-		last = len;
-		labels++;
-		at += len + 1;
 		if (at >= DNS_HEADER + NAME_MAX_BYTES)
 			return at >= m->len ? END(NAME_TRUNCATED) : END(NAME_TOO_LONG);
 	}
