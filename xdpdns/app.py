@@ -21,6 +21,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from xdpdns import kernel, netns
+from xdpdns.privileges import User, become, drop, reading_needs
 from xdpdns.program import Compilation
 from xdpdns.settings import ProgramSettings
 
@@ -46,6 +47,7 @@ class AgentSettings:
     `mode` is `auto`, `native` or `generic`; `stats` has the kernel time the programs, which costs
     some 20 to 40 ns a packet. `netns` is the network namespace of the interfaces, by name or path;
     None is the agent's own, in which it listens in any case.
+    `user` is whom the agent becomes before it answers; None: it stays who it is.
     """
 
     interfaces: tuple[str, ...]
@@ -54,6 +56,7 @@ class AgentSettings:
     keep: bool = False
     stats: bool = False
     netns: str | None = None
+    user: User | None = None
     web_config: WebConfigFile | None = None
     program: ProgramSettings = field(default_factory=ProgramSettings)
 
@@ -75,15 +78,22 @@ def run(settings: AgentSettings) -> None:
 
 def _run(settings: AgentSettings, stack: ExitStack) -> None:
     kernel.require_root()
-    # The child compiles on another CPU while this process imports what it needs.
-    compilation = Compilation(settings.program)
-    stack.callback(compilation.close)
-    from xdpdns.attach import Netlink
-    from xdpdns.interface import Interface, kernel_stats
-    from xdpdns.keep import Keeper
-    from xdpdns.loader import LoadedProgram
-    from xdpdns.server import Server
+    guardian = None
+    with _undisturbed():
+        # The child compiles on another CPU while this process imports what it needs.
+        compilation = Compilation(settings.program)
+        stack.callback(compilation.close)
+        from xdpdns.attach import Netlink
+        from xdpdns.guardian import Guardian
+        from xdpdns.interface import Interface, kernel_stats
+        from xdpdns.keep import Keeper
+        from xdpdns.loader import LoadedProgram
+        from xdpdns.server import Server
 
+        if not settings.keep:
+            # A fork, and so before there are threads.
+            guardian = Guardian(settings.netns)
+            stack.callback(guardian.close)
     worker = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="netlink"))
     if settings.netns is not None:
         # A namespace is a thread's own: only netlink moves there, the listeners stay.
@@ -110,7 +120,7 @@ def _run(settings: AgentSettings, stack: ExitStack) -> None:
         else:
             interface = Interface(name, LoadedProgram(compiled, settings.program), netlink)
             stack.callback(_in_thread(worker, interface.detach))
-            worker.submit(interface.attach, settings.mode).result()
+            worker.submit(interface.attach, settings.mode, guardian).result()
         interfaces.append(interface)
     log.debug("Attached %.2f s after exec.", since_exec())
 
@@ -134,8 +144,13 @@ def _run(settings: AgentSettings, stack: ExitStack) -> None:
 
     def announce() -> None:
         for interface in interfaces:
-            interface.stays = settings.keep
+            interface.stays = True  # what is not kept is the guardian's to take off
             _announce(interface, settings.mode)
+        if settings.user is not None:
+            become(settings.user)
+        needs = reading_needs()
+        drop(*needs)
+        worker.submit(drop, *needs).result()
 
     asyncio.run(_serve(server, announce, lambda: worker.submit(look)))
 
@@ -196,6 +211,16 @@ def _stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back: the hooks of forks and imports swallow exceptions."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def since_exec() -> float:

@@ -9,6 +9,7 @@ from xdpdns import kernel
 from xdpdns.attach import Netlink
 from xdpdns.errors import AttachError, OccupiedError, XdpdnsError
 from xdpdns.families import InterfaceState
+from xdpdns.guardian import Guardian
 from xdpdns.loader import LoadedProgram
 from xdpdns.pins import Place
 
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 class Interface:
     """An interface with our program on it, from attach() or adopted() to detach().
 
-    While `stays` is true, detach() leaves the program counting; `place` has its pins.
+    While `stays` is true, detach() leaves the program where it is; `place` has its pins.
 
     All methods but `read()` use netlink and belong to the thread of `netlink`.
     """
@@ -40,9 +41,12 @@ class Interface:
         """`native` or `generic`; empty before attach()."""
         return self._mode
 
-    def attach(self, mode: str) -> None:
-        """Attach; see Netlink.attach()."""
+    def attach(self, mode: str, guardian: Guardian | None = None) -> None:
+        """Attach; see Netlink.attach(). With a guardian, the program is its to take off."""
         self._mode = self._netlink.attach(self.name, self._program.fd, mode)
+        if guardian is not None:
+            guardian.guard(self.name, self._mode, self._program.fd)
+            self.stays = True
         self.look()
 
     def adopted(self, mode: str) -> None:

@@ -7,6 +7,7 @@ leaves its end to the lab.
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import struct
@@ -109,6 +110,21 @@ def dig(lab: Lab, *arguments: str, server: str = SERVER4, tool: str = "dig") -> 
     status = re.search(r"status: (\w+)", out)
     assert status, out
     return status[1]
+
+
+def guardians(pid: int) -> list[int]:
+    """The children of an agent that has started: the one that detaches in its place."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def kill_agent(pid: int) -> None:
+    """SIGKILL an agent and the guardian that would clean up after it: its program stays."""
+    everybody = [*guardians(pid), pid]
+    for guardian in everybody[:-1]:
+        # It would see the agent's end before its own.
+        os.kill(guardian, signal.SIGSTOP)
+    for each in everybody:
+        os.kill(each, signal.SIGKILL)
 
 
 class Agent:

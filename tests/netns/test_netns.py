@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.netns.actors import kill_agent
 from tests.netns.lab import Lab, wait_until
 from xdpdns import netns
 from xdpdns.errors import AttachError
@@ -70,7 +71,7 @@ def test_detach_in_a_namespace(lab: Lab) -> None:
     try:
         wait_until("the agent attaches", lab.server.xdp_program)
     finally:
-        agent.kill()
+        kill_agent(agent.pid)
         agent.wait()
     argv = ["detach", "eth0", "--netns", lab.server.name]
     said = subprocess.check_output([sys.executable, "-m", "xdpdns", *argv], text=True)

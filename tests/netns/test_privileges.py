@@ -1,0 +1,87 @@
+"""The process that speaks HTTP has nothing that an intruder could use."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.netns.actors import XDPDNS, Agent, dnsperf, guardians, start_nsd
+from tests.netns.lab import Lab, wait_until
+
+USER = "23456"  # nobody's
+NET_ADMIN = 1 << 12
+NONE = 0
+
+
+def tasks(pid: int) -> list[dict[str, str]]:
+    """What the kernel says of each thread of a process."""
+    return [
+        dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines())
+        for task in Path(f"/proc/{pid}/task").iterdir()
+    ]
+
+
+@pytest.mark.parametrize("options", [()])
+def test_no_thread_has_a_capability(lab: Lab, options: tuple[str, ...]) -> None:
+    start_nsd(lab)
+    agent = Agent(lab, "--tlds", "all", "--labels", "qtype,tld", "--program-stats", *options)
+    names = [
+        f"example.{one}{n}. {t}" for one in ("a", "b") for n in range(250) for t in ("A", "NS")
+    ]
+    dnsperf(lab, names)
+    found = agent.scrape()  # reading maps and links needs no capability
+    assert found.queries == len(names)
+    assert len(list(found.select("xdpdns_queries_total"))) == 1000
+    assert found.total("xdpdns_up") == 1
+
+    pid = agent.process.pid
+    threads = tasks(pid)
+    assert len(threads) >= 3  # the loop's, netlink's and the scrapes'
+    for thread in threads:
+        for kind in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
+            assert int(thread[kind], 16) == NONE, (thread["Name"], kind)
+        assert thread["NoNewPrivs"] == "1"
+        uid = USER if "--user" in options else str(os.geteuid())
+        assert thread["Uid"].split() == [uid] * 4
+        if "--user" in options:
+            assert thread["Gid"].split() == [USER] * 4
+            assert thread["Groups"].split() == []
+    assert "libbcc" not in Path(f"/proc/{pid}/maps").read_text()
+    assert int(threads[0]["VmRSS"].split()[0]) <= 60 * 1024
+
+    assert agent.process.stop(signal.SIGINT) == 0
+    assert (lab.server.xdp_program() is not None) == ("--keep" in options)
+    lab.server.run([XDPDNS, "detach", "eth0"])
+
+
+def test_the_guardian_can_only_detach(lab: Lab) -> None:
+    agent = Agent(lab)
+    [guardian] = guardians(agent.process.pid)
+    [thread] = tasks(guardian)
+    assert int(thread["CapEff"], 16) == int(thread["CapPrm"], 16) == NET_ADMIN
+    assert thread["NoNewPrivs"] == "1"
+    # no socket but the one to its parent: what it listens to is nobody else's to write
+    kinds = [str(fd.readlink()) for fd in Path(f"/proc/{guardian}/fd").iterdir()]
+    assert sum(kind.startswith("socket:") for kind in kinds) == 1
+    agent.stop()
+
+
+@pytest.mark.parametrize("options", [()])
+def test_a_killed_agent_leaves_nothing(lab: Lab, options: tuple[str, ...]) -> None:
+    agent = Agent(lab, *options)
+    assert lab.server.xdp_program() is not None
+    agent.process.stop(signal.SIGKILL)
+    wait_until("the guardian detaches", lambda: lab.server.xdp_program() is None)
+
+
+def test_signals_for_all_do_not_end_the_guardian_first(lab: Lab) -> None:
+    """Ctrl-C and systemd's stop signal every process of the agent."""
+    agent = Agent(lab)
+    [guardian] = guardians(agent.process.pid)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(guardian, number)
+    assert lab.server.xdp_program() is not None
+    agent.stop()
