@@ -24,7 +24,7 @@ def tasks(pid: int) -> list[dict[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("options", [()])
+@pytest.mark.parametrize("options", [(), ("--keep",), ("--user", USER), ("--keep", "--user", USER)])
 def test_no_thread_has_a_capability(lab: Lab, options: tuple[str, ...]) -> None:
     start_nsd(lab)
     agent = Agent(lab, "--tlds", "all", "--labels", "qtype,tld", "--program-stats", *options)
@@ -69,7 +69,7 @@ def test_the_guardian_can_only_detach(lab: Lab) -> None:
     agent.stop()
 
 
-@pytest.mark.parametrize("options", [()])
+@pytest.mark.parametrize("options", [(), ("--user", USER)])
 def test_a_killed_agent_leaves_nothing(lab: Lab, options: tuple[str, ...]) -> None:
     agent = Agent(lab, *options)
     assert lab.server.xdp_program() is not None
@@ -85,3 +85,12 @@ def test_signals_for_all_do_not_end_the_guardian_first(lab: Lab) -> None:
         os.kill(guardian, number)
     assert lab.server.xdp_program() is not None
     agent.stop()
+
+
+@pytest.mark.parametrize("user", ["root", "0", "nobody-of-this-name"])
+def test_users_that_are_refused(lab: Lab, user: str) -> None:
+    done = lab.server.run([XDPDNS, "attach", "eth0", "--user", user], check=False)
+    assert done.returncode == 2
+    assert "--user" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert lab.server.xdp_program() is None

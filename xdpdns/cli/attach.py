@@ -50,6 +50,18 @@ from xdpdns.errors import SettingsError
     help="Have the kernel time the program (xdpdns_program_run_seconds_total); "
     "costs some 20 to 40 ns a packet.",
 )
+@click.option(
+    "--keep",
+    is_flag=True,
+    help="Go on counting when this ends, however it ends; the next `attach --keep` with the same "
+    "options goes on from the same values. `xdpdns detach` ends it.",
+)
+@click.option(
+    "--user",
+    metavar="NAME|UID",
+    help="Once attached and bound, serve as this user; without it the user stays, but all "
+    "capabilities go in any case.",
+)
 @netns_option
 @exact_edns_option
 @click.option("-v", "--verbose", is_flag=True, help="Say how long the steps of the start took.")
@@ -60,6 +72,8 @@ def attach(
     listen: Sequence[str],
     web_config: Path | None,
     program_stats: bool,
+    keep: bool,
+    user: str | None,
     netns: str | None,
     exact_edns: bool,
     verbose: bool,
@@ -68,18 +82,20 @@ def attach(
     """Count on interfaces and serve /metrics, until Ctrl-C.
 
     Refuses an interface that has another XDP program, and takes only its own program off at the
-    end. Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+    end; --keep leaves it. Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
 
     \b
     Examples:
       xdpdns attach eth0
       xdpdns attach eth0 eth1 --web.listen-address 127.0.0.1:10530
       xdpdns attach eth0 --netns customer --web.listen-address :10531
+      xdpdns attach eth0 --keep
       xdpdns attach eth0 --labels af,qtype,tld --tlds nl,de,arpa
     """  # noqa: D301  \b is for click: keep these lines
     log_to_stderr(verbose)
     from xdpdns import app
     from xdpdns.listen import parse_address
+    from xdpdns.privileges import find_user
 
     if len(set(interfaces)) != len(interfaces):
         raise SettingsError("an interface is named twice: name each once.")
@@ -87,8 +103,10 @@ def attach(
         interfaces=interfaces,
         mode=mode,
         listen=tuple(parse_address(text) for text in listen),
+        keep=keep,
         stats=program_stats,
         netns=netns,
+        user=None if user is None else find_user(user),
         web_config=_web_config(web_config),
         program=replace(program_settings(options), exact_edns=exact_edns),
     )
@@ -109,7 +127,8 @@ def _web_config(path: Path | None) -> Any:
 def detach(interfaces: tuple[str, ...], netns: str | None) -> None:
     """Take off what xdpdns put on interfaces, and nothing else.
 
-    Needed only after an agent was killed, since `attach` cleans up by itself.
+    Needed only after `attach --keep`, whose program and counters stay, and after an agent was
+    killed: otherwise `attach` cleans up by itself.
     """
     from xdpdns import keep
     from xdpdns.netns import enter
