@@ -61,10 +61,12 @@ def _child(parent: socket.socket, namespace: str | None) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             # Ctrl-C and systemd's stop reach the child too: the parent's end is what counts.
             signal.signal(number, signal.SIG_IGN)
+        if namespace is not None:
+            netns.enter(namespace)  # before its file may be closed
         # Whatever else the agent has open then (the compiler's pipe) is not held open here.
         os.closerange(3, parent.fileno())
         os.closerange(parent.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-        _guard(parent, namespace)
+        _guard(parent)
         code = 0
     except (XdpdnsError, OSError) as error:
         log.warning("Nothing to detach: %s", error)
@@ -74,9 +76,7 @@ def _child(parent: socket.socket, namespace: str | None) -> None:
         os._exit(code)
 
 
-def _guard(parent: socket.socket, namespace: str | None) -> None:
-    if namespace is not None:
-        netns.enter(namespace)
+def _guard(parent: socket.socket) -> None:
     privileges.drop(privileges.CAP_NET_ADMIN)
     guarded: list[tuple[str, str, int]] = []
     while True:
