@@ -58,6 +58,7 @@ static __always_inline bool locate(struct message *m, const u8 *data, const u8 *
 {
 	const u8 *base = data + MESSAGE_AT_MIN;
 
+	_Static_assert(MESSAGE_AT_MAX - MESSAGE_AT_MIN <= 0x7fff, "the mask must hold what parse_ip.h allows");
 	blur(beyond, data, 0x7fff);
 	blur(len, data, 0xffff);
 	opaque(base);

@@ -17,7 +17,6 @@
 #define HEADER2_OPCODE 0x78
 #define HEADER2_TC     0x02
 /* The fourth: RA, Z, AD, CD, four bits of rcode. */
-#define HEADER3_AD 0x20
 
 /* The four counts of the header as one word in memory order. */
 #define COUNTS(qd, an, ns, ar)                                                                                         \

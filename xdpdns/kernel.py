@@ -20,7 +20,7 @@ from pathlib import Path
 from xdpdns.errors import CompileError, KernelError, MissingNeedError
 
 # enum bpf_cmd
-_MAP_CREATE, _MAP_LOOKUP_ELEM, _MAP_UPDATE_ELEM, _MAP_DELETE_ELEM = 0, 1, 2, 3
+_MAP_CREATE, _MAP_LOOKUP_ELEM, _MAP_UPDATE_ELEM = 0, 1, 2
 _PROG_LOAD, _OBJ_PIN, _OBJ_GET = 5, 6, 7
 _PROG_TEST_RUN, _PROG_GET_NEXT_ID, _PROG_GET_FD_BY_ID, _MAP_GET_FD_BY_ID = 10, 11, 13, 14
 _OBJ_GET_INFO_BY_FD, _MAP_LOOKUP_BATCH, _ENABLE_STATS = 15, 24, 32
@@ -182,12 +182,6 @@ def map_update(fd: int, key: bytes, value: bytes, flags: int = MAP_ANY) -> None:
     k, v = _in(key), _in(value)
     attr = struct.pack("<I4xQQQ", fd, _address(k), _address(v), flags)
     _bpf(_MAP_UPDATE_ELEM, attr, "write to a map")
-
-
-def map_delete(fd: int, key: bytes) -> None:
-    """Delete one element."""
-    k = _in(key)
-    _bpf(_MAP_DELETE_ELEM, struct.pack("<I4xQ", fd, _address(k)), "delete from a map")
 
 
 def map_lookup(fd: int, key: bytes, value_size: int) -> bytes:
