@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from xdpdns.snapshot import Snapshot
 if TYPE_CHECKING:
     from xdpdns.check import Report
     from xdpdns.demo import Look, Result, View
+    from xdpdns.holders import Holder
     from xdpdns.plan import Plan
     from xdpdns.status import ProgramStatus, Status
 
@@ -131,10 +132,14 @@ def status(found: Status) -> None:
             _since(program.loaded_at),
             _cost(program),
             f"{rows.entries:,} of {rows.max_entries:,}" if rows else "",
-            ", ".join(f"pid {pid}" for pid in program.holders) or "nobody",
+            ", ".join(f"pid {holder.pid}" for holder in program.holders) or "nobody",
         )
     if programs:
         console.print(table)
+        if holders := [holder for _, program in programs for holder in program.holders]:
+            console.print()
+            console.print(_holders(holders))
+            console.print()
     else:
         names = ", ".join(one.interface for one in found.interfaces)
         console.print(f"No XDP program is attached to {names}.")
@@ -155,6 +160,27 @@ def _cost(program: ProgramStatus) -> str:
     if not program.runs:
         return "not timed"
     return f"{program.run_ns / program.runs:.0f} ns x {program.runs:,}"
+
+
+# linux/capability.h: those that our processes may have
+_CAPABILITIES = {12: "CAP_NET_ADMIN", 38: "CAP_PERFMON", 39: "CAP_BPF"}
+
+
+def _holders(holders: Iterable[Holder]) -> Table:
+    """What each process could do if somebody took it over."""
+    table = _plain("process", "uid", "capabilities", "memory")
+    for holder in sorted(set(holders)):
+        mask = int(holder.capabilities, 16)
+        names = [name for bit, name in _CAPABILITIES.items() if mask >> bit & 1]
+        if mask.bit_count() > len(names):
+            names = [f"{mask.bit_count()} of them"]
+        table.add_row(
+            f"pid {holder.pid} {escape(holder.command)}",
+            str(holder.uid),
+            " ".join(names) or "none",
+            _bytes(holder.rss_bytes),
+        )
+    return table
 
 
 def _since(moment: datetime) -> str:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from xdpdns import kernel
 from xdpdns.attach import Link, Netlink, is_ours, maps_of
 from xdpdns.errors import KernelError
+from xdpdns.holders import Holder, Holders
 
-_PROC = Path("/proc")
 _QUERIES = "xdpdns_queries"
 
 
@@ -44,7 +42,8 @@ class ProgramStatus:
         runs: how often it ran while the kernel timed it; 0 while it never did.
         run_ns: nanoseconds that all those runs took.
         rows: None for a program that isn't ours.
-        holders: process ids that hold it open; none: only the interface does.
+        holders: the processes that hold it, or for ours a map of it, open; none: only the
+            interface does.
     """
 
     mode: str
@@ -55,7 +54,7 @@ class ProgramStatus:
     runs: int
     run_ns: int
     rows: Rows | None
-    holders: tuple[int, ...]
+    holders: tuple[Holder, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ def status() -> Status:
     """
     with Netlink() as netlink:
         links = netlink.links()
-    holders = _holders() if any(link.programs for link in links) else {}
+    holders = Holders()
     return Status(tuple(_interface(link, holders) for link in links), kernel.stats_enabled())
 
 
@@ -103,7 +102,7 @@ def to_json(status: Status) -> dict[str, Any]:
     return made
 
 
-def _interface(link: Link, holders: dict[int, list[int]]) -> InterfaceStatus:
+def _interface(link: Link, holders: Holders) -> InterfaceStatus:
     programs = []
     for mode, ident in link.programs.items():
         try:
@@ -119,7 +118,7 @@ def _interface(link: Link, holders: dict[int, list[int]]) -> InterfaceStatus:
     return InterfaceStatus(link.name, link.index, link.up, link.mtu, tuple(programs))
 
 
-def _program(mode: str, fd: int, holders: dict[int, list[int]]) -> ProgramStatus:
+def _program(mode: str, fd: int, holders: Holders) -> ProgramStatus:
     info = kernel.prog_info(fd)
     ours = is_ours(info.id)
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - info.load_time_ns / 1e9
@@ -132,7 +131,7 @@ def _program(mode: str, fd: int, holders: dict[int, list[int]]) -> ProgramStatus
         runs=info.run_count,
         run_ns=info.run_time_ns,
         rows=_rows(info) if ours else None,
-        holders=tuple(sorted(holders.get(info.id, ()))),
+        holders=holders.of(info.id, info.map_ids if ours else ()),
     )
 
 
@@ -150,21 +149,3 @@ def _rows(info: kernel.ProgInfo) -> Rows | None:
     finally:
         os.close(fd)
     return Rows(entries, described.max_entries)
-
-
-def _holders() -> dict[int, list[int]]:
-    """Process ids by the id of the BPF programs that they hold open (fdinfo, 4.13)."""
-    found: dict[int, list[int]] = {}
-    for process in _PROC.glob("[0-9]*"):
-        try:
-            for link in (process / "fd").iterdir():
-                if not str(link.readlink()).startswith("anon_inode:bpf-prog"):
-                    continue
-                text = (process / "fdinfo" / link.name).read_text()
-                for ident in re.findall(r"^prog_id:\s*(\d+)$", text, re.MULTILINE):
-                    pids = found.setdefault(int(ident), [])
-                    if int(process.name) not in pids:
-                        pids.append(int(process.name))
-        except OSError:
-            continue  # it ended meanwhile, or is not ours to look into
-    return found

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,7 +53,7 @@ def agent(lab: Lab, *options: str) -> Iterator[int]:
 
 def test_nothing(lab: Lab) -> None:
     assert eth0(lab) == []
-    assert "No XDP program is attached to " in said(lab, "table")
+    assert "No XDP program is attached to " in said(lab, "text")
 
 
 @pytest.mark.parametrize("mode", ["native", "generic"])
@@ -65,20 +67,27 @@ def test_ours(lab: Lab, mode: str) -> None:
         assert program["id"] == lab.server.xdp_program()
         assert (program["ours"], program["mode"]) == (True, mode)
         assert program["rows"] == {"entries": 2, "max_entries": 4711}
-        assert program["holders"] == [pid, *guardians(pid)]
+        assert [holder["pid"] for holder in program["holders"]] == [pid, *guardians(pid)]
+        for holder in program["holders"]:
+            truth = Path(f"/proc/{holder['pid']}/status").read_text()
+            assert f"CapEff:\t{holder['capabilities']}\n" in truth
+            assert f"Uid:\t0\t{holder['uid']}\t" in truth
+            assert f"Name:\t{holder['command']}\n" in truth
+            assert 5e6 < holder["rss_bytes"] < 60e6
+        assert int(program["holders"][0]["capabilities"], 16) == 0
         # the lab is silent: only the queries arrive
         assert program["runs"] == lab.server.rx_packets() == 3
         assert program["ns_per_run"] == pytest.approx(program["run_ns"] / 3, abs=0.1)
         loaded = datetime.fromisoformat(program["loaded_at"])
         assert -1 < (loaded - before).total_seconds() < 30
-        table = said(lab, "table")
+        table = said(lab, "text")
         assert "2 of 4,711" in table
-        assert f"pid {pid}" in table
+        assert re.search(rf"pid {pid} \w+ +0 +none +\d+\.\d MB", table)
 
     [program] = eth0(lab)
     assert program["holders"] == []
     assert program["rows"]["entries"] == 2
-    assert "`xdpdns detach eth0` removes the program" in said(lab, "table")
+    assert "`xdpdns detach eth0` removes the program" in said(lab, "text")
 
 
 def test_somebody_elses(lab: Lab) -> None:
@@ -87,7 +96,7 @@ def test_somebody_elses(lab: Lab) -> None:
     assert program["id"] == lab.server.xdp_program()
     assert (program["ours"], program["rows"]) == (False, None)
     assert program["name"] == "foreign_pass"
-    table = said(lab, "table")
+    table = said(lab, "text")
     assert "foreign_pass (not ours)" in table
     assert "xdpdns detach" not in table
 
