@@ -21,15 +21,18 @@ struct features {
 	u64 header3;
 };
 
-/* Layer by layer to the message: where it begins, as the bytes beyond MESSAGE_AT_MIN, and its length. */
-static __always_inline enum outcome parse_layers(const u8 *data, const u8 *end, struct ip_payload *ip, u64 *beyond,
-						 u64 *len)
+/*
+ * Layer by layer to the message: where it begins, as the bytes beyond MESSAGE_AT_MIN, and its length. `tags` is the
+ * number of VLAN tags that are not in the frame but beside it.
+ */
+static __always_inline enum outcome parse_layers(const u8 *data, const u8 *end, u64 tags, struct ip_payload *ip,
+						 u64 *beyond, u64 *len)
 {
 	struct cursor c = {.pos = data, .end = end};
 	enum outcome bad;
 	u16 ethertype;
 
-	bad = parse_eth(&c, &ethertype);
+	bad = parse_eth(&c, tags, &ethertype);
 	if (bad)
 		return bad;
 	if (ethertype == ETHERTYPE_IPV4)
@@ -69,15 +72,15 @@ static __always_inline bool locate(struct message *m, const u8 *data, const u8 *
 }
 
 /* From the frame to the question and the OPT record; what is found stays in `ip`, `m` and `f`. */
-static __always_inline enum outcome classify(const u8 *data, const u8 *end, struct ip_payload *ip, struct message *m,
-					     struct features *f)
+static __always_inline enum outcome classify(const u8 *data, const u8 *end, u64 tags, struct ip_payload *ip,
+					     struct message *m, struct features *f)
 {
 	enum outcome bad;
 	u64 counts, beyond, len;
 
 	bad = parse_plain(data, end, ip, &beyond, &len);
 	if (bad == NOT_PLAIN)
-		bad = parse_layers(data, end, ip, &beyond, &len);
+		bad = parse_layers(data, end, tags, ip, &beyond, &len);
 	if (bad)
 		return bad;
 	if (!locate(m, data, end, beyond, len))

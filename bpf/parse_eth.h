@@ -23,8 +23,8 @@ static __always_inline bool is_vlan(u16 ethertype)
 	return ethertype == ETHERTYPE_8021Q || ethertype == ETHERTYPE_8021AD;
 }
 
-/* Moves the cursor to the payload and says what it is. */
-static __always_inline enum outcome parse_eth(struct cursor *c, u16 *ethertype)
+/* Moves the cursor to the payload and says what it is. `tags` VLAN tags were taken out of the frame before. */
+static __always_inline enum outcome parse_eth(struct cursor *c, u64 tags, u16 *ethertype)
 {
 	if (!cursor_has(c, ETH_HEADER))
 		return END(ETH_TRUNCATED);
@@ -35,6 +35,8 @@ static __always_inline enum outcome parse_eth(struct cursor *c, u16 *ethertype)
 	for (int depth = 0; depth < VLAN_DEPTH; depth++) {
 		if (!is_vlan(*ethertype))
 			return OUTCOME_GO_ON;
+		if (depth + tags >= VLAN_DEPTH)
+			return END(VLAN_TOO_DEEP);
 		if (!cursor_has(c, VLAN_TAG))
 			return END(ETH_TRUNCATED);
 		*ethertype = load16(c->pos + 2);

@@ -16,7 +16,20 @@
 #include "outcomes.h"
 #include "stats_key.h"
 
-#define RETURNS_XDP_PASS 2
+/*
+ * The hook that the program is compiled for: XDP, or TC (TCX and clsact) behind it. "Go on" is XDP_PASS, and TCX_NEXT,
+ * which clsact knows as TC_ACT_UNSPEC.
+ */
+#if HOOK_TC
+#define CONTEXT struct __sk_buff
+#define GO_ON	(-1)
+#else
+#define CONTEXT struct xdp_md
+#define GO_ON	2
+#endif
+
+/* The most of a packet that is gathered for reading: a page, as XDP sees it. */
+#define GATHER_MAX 4096
 
 BPF_TABLE("percpu_hash", struct stats_key, u64, queries, 1);
 BPF_TABLE("percpu_array", u32, struct counters, counters, 1);
@@ -158,7 +171,34 @@ static __always_inline void count_edns_size(const struct features *f)
 }
 #endif
 
-int xdpdns_ingress(struct xdp_md *ctx)
+/*
+ * At TC a packet's bytes may lie in pieces (a driver that splits headers, a segment made of pages): those that a
+ * message can be read from are brought together first. It is the only way to see them; what the packet says doesn't
+ * change.
+ */
+static __always_inline void gather(CONTEXT *ctx)
+{
+#if HOOK_TC
+	u64 len = ctx->len;
+
+	if (len > GATHER_MAX)
+		len = GATHER_MAX;
+	if (ctx->data_end - ctx->data < len)
+		bpf_skb_pull_data(ctx, len); /* a failure leaves the packet as it was, to be read as far as it goes */
+#endif
+}
+
+/* VLAN tags that the kernel has taken out of the frame: at TC the outermost one is beside it. */
+static __always_inline u64 tags_beside(CONTEXT *ctx)
+{
+#if HOOK_TC
+	return ctx->vlan_present;
+#else
+	return 0;
+#endif
+}
+
+int xdpdns_ingress(CONTEXT *ctx)
 {
 	struct stats_key key;
 	struct ip_payload ip;
@@ -168,15 +208,16 @@ int xdpdns_ingress(struct xdp_md *ctx)
 	struct counters *c;
 	u32 zero = 0;
 
-	outcome = classify((const u8 *)(long)ctx->data, (const u8 *)(long)ctx->data_end, &ip, &m, &f);
+	gather(ctx);
+	outcome = classify((const u8 *)(long)ctx->data, (const u8 *)(long)ctx->data_end, tags_beside(ctx), &ip, &m, &f);
 	c = counters.lookup(&zero);
 	if (!c) /* an array's first element is always there; the verifier doesn't know */
-		return RETURNS_XDP_PASS;
+		return GO_ON;
 	if (outcome != OUTCOME_QUERY) {
 		c->outcome[outcome] += 1;
 		if (outcome >= OUTCOME_HEADER_SEEN)
 			count_header(c, &f);
-		return RETURNS_XDP_PASS;
+		return GO_ON;
 	}
 	count_header(c, &f);
 	make_key(&key, &ip, &m, &f);
@@ -186,5 +227,5 @@ int xdpdns_ingress(struct xdp_md *ctx)
 #endif
 	if (!count_in_row(&key))
 		count_unknown(&key, c);
-	return RETURNS_XDP_PASS;
+	return GO_ON;
 }

@@ -32,7 +32,8 @@ class LoadedProgram:
             for name, spec in compiled.maps.items():
                 if maps is None:
                     self.maps[name] = kernel.map_create(_named(spec, settings))
-            self.fd = kernel.prog_load(kernel.PROG_TYPE_XDP, ENTRY, self._linked(compiled))
+            kind = kernel.PROG_TYPE_XDP if settings.hook == "xdp" else kernel.PROG_TYPE_SCHED_CLS
+            self.fd = kernel.prog_load(kind, ENTRY, self._linked(compiled))
             if maps is None:
                 _allow(self.maps.get("tlds"), compiled, settings)
         except BaseException:

@@ -23,6 +23,7 @@ class ProgramSettings:
         qtypes: `registered` folds types without a mnemonic into ~other, `all` does not.
         max_series: the most rows that there can be.
         exact_edns: also count every EDNS size by itself (1 MB a CPU; Snapshot.edns_sizes).
+        hook: `xdp`, or `tc` for TCX and clsact, where the kernel has made a socket buffer already.
     """
 
     ports: tuple[int, ...] = (53,)
@@ -32,6 +33,7 @@ class ProgramSettings:
     qtypes: str = "registered"
     max_series: int = 100_000
     exact_edns: bool = False
+    hook: str = "xdp"
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -91,6 +93,7 @@ class ProgramSettings:
             )
         return [
             *flags,
+            f"-DHOOK_TC={int(self.hook == 'tc')}",
             *(["-DEXACT_EDNS=1"] if self.exact_edns else []),
             f"-DTLD_BYTES={width}",
             f"-DTLDS_BOUNDED={int(bounded)}",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from tests.truth.loading import DEFAULT, EXACT, loaded
+from tests.truth.loading import DEFAULT, EXACT, load, loaded, settings
 from tests.truth.runner import Runner
+from xdpdns.kernel import TCX_NEXT
 
 
 def require_root() -> None:
@@ -30,3 +32,11 @@ def default() -> Iterator[Runner]:
     require_root()
     with loaded(DEFAULT) as program:
         yield Runner(program, DEFAULT)
+
+
+@pytest.fixture(scope="module")
+def at_tc() -> Iterator[Runner]:
+    """The program for TC with a row for every TLD and type."""
+    require_root()
+    with load(replace(settings(EXACT), hook="tc")) as program:
+        yield Runner(program, EXACT, TCX_NEXT)

@@ -9,6 +9,9 @@ from tests.bpf.vectors_framing import FRAMING
 from tests.truth.compare import differences
 from tests.truth.reference import Row, tabulate
 from tests.truth.runner import Runner
+from xdpdns.errors import KernelError
+
+ETH_HEADER = 14
 
 ALL = pytest.mark.parametrize("vector", VECTORS + FRAMING, ids=lambda vector: vector.description)
 
@@ -31,6 +34,16 @@ def test_bounded(vector: Vector, default: Runner) -> None:
         {tuple(fold(vector.row, default.config.tlds)): 1} if vector.row else {}
     )
     assert differences(tabulate([vector.frame], default.config), counted) == []
+
+
+@ALL
+def test_at_tc(vector: Vector, at_tc: Runner) -> None:
+    """Behind XDP the same is counted, of frames that hold more than an Ethernet header."""
+    if len(vector.frame) == ETH_HEADER:
+        with pytest.raises(KernelError):  # the kernel makes no socket buffer of them
+            at_tc.run([vector.frame])
+        return
+    assert at_tc.check([vector.frame]) == []
 
 
 def fold(row: Row, tlds: frozenset[str]) -> Row:

@@ -78,7 +78,7 @@ static inline struct observation observe(const u8 *frame, size_t len)
 	struct ip_payload ip;
 	struct message m;
 	struct features f;
-	enum outcome outcome = classify(frame, frame + len, &ip, &m, &f);
+	enum outcome outcome = classify(frame, frame + len, 0, &ip, &m, &f);
 
 	must(outcome < OUTCOME_COUNT);
 	o.outcome = outcome;

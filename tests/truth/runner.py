@@ -27,15 +27,16 @@ class Program(Protocol):
 
 
 class NotPassedError(AssertionError):
-    """The program returned something else than XDP_PASS for a frame."""
+    """The program returned something else than XDP_PASS, or TCX_NEXT, for a frame."""
 
 
 class Runner:
     """Runs frames through one program; counts are of the frames of one call."""
 
-    def __init__(self, program: Program, config: Config) -> None:
+    def __init__(self, program: Program, config: Config, passed: int = XDP_PASS) -> None:
         self.program = program
         self.config = config
+        self._passed = passed & 0xFFFFFFFF
         self._run = TestRun(program.fd).run
         self._before = program.snapshot()
 
@@ -43,12 +44,12 @@ class Runner:
         """What the program counts of these frames, each of at least 14 bytes.
 
         Raises:
-            NotPassedError: it did not return XDP_PASS for one of them.
+            NotPassedError: it did not let one of them pass.
         """
         run = self._run
         for frame in frames:
             code = run(frame)
-            if code != XDP_PASS:
+            if code != self._passed:
                 raise NotPassedError(f"returned {code} for {frame.hex()}")
         after = self.program.snapshot()
         counted = subtract(after, self._before)
