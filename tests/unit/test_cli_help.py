@@ -28,3 +28,16 @@ def test_examples_stand_on_lines_of_their_own(command: tuple[str, ...]) -> None:
     if "Examples:" in shown.output:
         first = lines[lines.index("Examples:") + 1]
         assert first.startswith(f"xdpdns {' '.join(command)}")
+
+
+@pytest.mark.parametrize("command", list(commands(main)), ids=" ".join)
+def test_a_name_is_the_same_in_the_environment_and_the_file(command: tuple[str, ...]) -> None:
+    """`--web.listen-address` is XDPDNS_ATTACH_WEB_LISTEN_ADDRESS, and nothing shorter."""
+    found: click.Command = main
+    for name in command:
+        assert isinstance(found, click.Group)
+        found = found.commands[name]
+    for option in found.params:
+        if isinstance(option, click.Option):
+            long = max(option.opts, key=len).removeprefix("--")
+            assert option.name == long.replace("-", "_").replace(".", "_")

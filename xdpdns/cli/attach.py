@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from xdpdns.cli.options import (
-    InterfaceName,
     exact_edns_option,
     log_to_stderr,
     netns_option,
     program_options,
     program_settings,
 )
+from xdpdns.cli.types import InterfaceName, ListenAddress, UserName, WebConfigPath
 from xdpdns.errors import SettingsError
+
+if TYPE_CHECKING:
+    from xdpdns.listen import Address
+    from xdpdns.privileges import User
+    from xdpdns.web_config import WebConfigFile
 
 
 @click.command()
@@ -31,7 +34,8 @@ from xdpdns.errors import SettingsError
 )
 @click.option(
     "--web.listen-address",
-    "listen",
+    "web_listen_address",
+    type=ListenAddress(),
     multiple=True,
     default=[":10530"],
     show_default=True,
@@ -40,8 +44,8 @@ from xdpdns.errors import SettingsError
 )
 @click.option(
     "--web.config.file",
-    "web_config",
-    type=click.Path(path_type=Path),
+    "web_config_file",
+    type=WebConfigPath(),
     help="TLS and basic auth, in the format of the Prometheus exporter toolkit.",
 )
 @click.option(
@@ -58,6 +62,7 @@ from xdpdns.errors import SettingsError
 )
 @click.option(
     "--user",
+    type=UserName(),
     metavar="NAME|UID",
     help="Once attached and bound, serve as this user; without it the user stays, but all "
     "capabilities go in any case.",
@@ -69,11 +74,11 @@ from xdpdns.errors import SettingsError
 def attach(
     interfaces: tuple[str, ...],
     mode: str,
-    listen: Sequence[str],
-    web_config: Path | None,
+    web_listen_address: tuple[Address, ...],
+    web_config_file: WebConfigFile | None,
     program_stats: bool,
     keep: bool,
-    user: str | None,
+    user: User | None,
     netns: str | None,
     exact_edns: bool,
     verbose: bool,
@@ -94,31 +99,21 @@ def attach(
     """  # noqa: D301  \b is for click: keep these lines
     log_to_stderr(verbose)
     from xdpdns import app
-    from xdpdns.listen import parse_address
-    from xdpdns.privileges import find_user
 
     if len(set(interfaces)) != len(interfaces):
         raise SettingsError("an interface is named twice: name each once.")
     settings = app.AgentSettings(
         interfaces=interfaces,
         mode=mode,
-        listen=tuple(parse_address(text) for text in listen),
+        listen=web_listen_address,
         keep=keep,
         stats=program_stats,
         netns=netns,
-        user=None if user is None else find_user(user),
-        web_config=_web_config(web_config),
+        user=user,
+        web_config=web_config_file,
         program=replace(program_settings(options), exact_edns=exact_edns),
     )
     app.run(settings)
-
-
-def _web_config(path: Path | None) -> Any:
-    if path is None:
-        return None
-    from xdpdns.web_config import WebConfigFile
-
-    return WebConfigFile(path)
 
 
 @click.command()

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from typing import TYPE_CHECKING
 
 import click
+
+from xdpdns.cli.options import output_option, print_json
+from xdpdns.cli.types import ListenAddress
+
+if TYPE_CHECKING:
+    from xdpdns.listen import Address
 
 
 @click.command()
@@ -22,20 +28,15 @@ import click
 )
 @click.option(
     "--web.listen-address",
-    "listen",
+    "web_listen_address",
+    type=ListenAddress(),
     default="127.0.0.1:10530",
     show_default=True,
     metavar="ADDRESS:PORT",
     help="Where to serve /metrics.",
 )
-@click.option(
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print the comparison at the end.",
-)
-def demo(rate: float, seconds: float | None, listen: str, output: str) -> None:
+@output_option()
+def demo(rate: float, seconds: float | None, web_listen_address: Address, output: str) -> None:
     """Show everything on private namespaces with real queries; touches none of your interfaces.
 
     A client sends a mix of known proportions to a server's eth0, where the agent counts; its
@@ -44,15 +45,14 @@ def demo(rate: float, seconds: float | None, listen: str, output: str) -> None:
     """
     from xdpdns import demo as module
     from xdpdns import present
-    from xdpdns.listen import parse_address
 
-    settings = module.DemoSettings(rate, seconds, parse_address(listen))
+    settings = module.DemoSettings(rate, seconds, web_listen_address)
     with present.demo(quiet=output == "json") as view:
         result = module.run(settings, view)
     if result is None:
         return
     if output == "json":
-        click.echo(json.dumps(module.to_json(result), indent=2))
+        print_json(module.to_json(result))
     else:
         present.comparison(result)
     if not result.look.equal:

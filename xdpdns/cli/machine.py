@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -11,22 +10,16 @@ import click
 from xdpdns.cli.options import (
     exact_edns_option,
     netns_option,
+    output_option,
+    print_json,
     program_options,
     program_settings,
-)
-
-_output = click.option(
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print it.",
 )
 
 
 @click.command()
 @netns_option
-@_output
+@output_option()
 def status(netns: str | None, output: str) -> None:
     """Show what XDP programs are attached where, since when, and at what cost.
 
@@ -40,13 +33,13 @@ def status(netns: str | None, output: str) -> None:
         enter(netns)
     found = module.status()
     if output == "json":
-        click.echo(json.dumps(module.to_json(found), indent=2))
+        print_json(module.to_json(found))
     else:
         present.status(found)
 
 
 @click.command()
-@_output
+@output_option()
 @program_options
 @exact_edns_option
 def plan(output: str, exact_edns: bool, **options: Any) -> None:
@@ -66,14 +59,14 @@ def plan(output: str, exact_edns: bool, **options: Any) -> None:
     settings = replace(program_settings(options), exact_edns=exact_edns)
     made = module.plan(settings, kernel.possible_cpus())
     if output == "json":
-        click.echo(json.dumps(module.to_json(made), indent=2))
+        print_json(module.to_json(made))
     else:
         present.plan(made)
 
 
 @click.command()
 @netns_option
-@_output
+@output_option()
 def check(netns: str | None, output: str) -> None:
     """Say whether this machine can run xdpdns: each need, and the command that mends it.
 
@@ -88,7 +81,7 @@ def check(netns: str | None, output: str) -> None:
         enter(netns)
     report = module.check()
     if output == "json":
-        click.echo(json.dumps(module.to_json(report), indent=2))
+        print_json(module.to_json(report))
     else:
         present.check(report)
     if not report.met:

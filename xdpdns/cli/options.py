@@ -1,56 +1,20 @@
-"""What several commands share: types of values, the program's options, the log's form."""
+"""Options that several commands share, and the log's form."""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from xdpdns import vocab
+from xdpdns.cli.types import Names, NamespaceName, Numbers, Tlds
 from xdpdns.settings import ProgramSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_INTERFACES = Path("/sys/class/net")
-
-
-class InterfaceName(click.ParamType[str]):
-    """The name of a network interface; completes to those there are."""
-
-    name = "interface"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[click.shell_completion.CompletionItem]:
-        """The interfaces of this network namespace that begin so."""
-        names = sorted(entry.name for entry in _INTERFACES.iterdir())
-        return [
-            click.shell_completion.CompletionItem(name)
-            for name in names
-            if name.startswith(incomplete)
-        ]
-
-
-class Numbers(click.ParamType[tuple[int, ...]]):
-    """Numbers separated by commas."""
-
-    name = "numbers"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """`1232,1400` to a tuple."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(int(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a list of numbers such as 1232,1400.", param, ctx)
-
 
 exact_edns_option = click.option(
     "--exact-edns",
@@ -59,9 +23,54 @@ exact_edns_option = click.option(
 )
 netns_option = click.option(
     "--netns",
+    type=NamespaceName(),
     metavar="NAME|PATH",
     help="The network namespace of the interfaces, as `ip netns` lists it, or a file such as "
     "/proc/PID/ns/net.  [default: this one]",
+)
+
+
+def output_option(*more: str) -> Callable[[F], F]:
+    """`--output text|json`, or `more` formats."""
+    return click.option(
+        "--output",
+        type=click.Choice(["text", "json", *more]),
+        default="text",
+        show_default=True,
+        help="How to print it; the schemas of JSON are in the README.",
+    )
+
+
+def print_json(made: Any) -> None:
+    """Print one JSON object: indented on a terminal, on a line of its own elsewhere."""
+    click.echo(json.dumps(made, indent=2 if sys.stdout.isatty() else None))
+
+
+_PROGRAM = {
+    "port": "ports",
+    "labels": "labels",
+    "edns_edges": "edns_edges",
+    "tlds": "tlds",
+    "qtypes": "qtypes",
+    "max_series": "max_series",
+}
+"""Parameters of the commands, and the fields of ProgramSettings that they set."""
+
+
+def _check(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Have ProgramSettings look at this value alone: its rules hold for a file's values too."""
+    if not ctx.resilient_parsing:
+        ProgramSettings(**{_PROGRAM[param.name or ""]: value})
+    return value
+
+
+port_option = click.option(
+    "--port",
+    type=Numbers(),
+    callback=_check,
+    default=ProgramSettings().ports,
+    show_default="53",
+    help=f"Destination ports that carry DNS, up to {vocab.MAX_PORTS}, with commas.",
 )
 
 
@@ -69,29 +78,27 @@ def program_options(command: F) -> F:
     """The options of ProgramSettings, for every command that compiles the program."""
     default = ProgramSettings()
     options = [
-        click.option(
-            "--port",
-            "ports",
-            type=Numbers(),
-            default=default.ports,
-            show_default="53",
-            help=f"Destination ports that carry DNS, up to {vocab.MAX_PORTS}, with commas.",
-        ),
+        port_option,
         click.option(
             "--labels",
-            default=",".join(vocab.DIMENSIONS),
-            show_default=True,
+            type=Names(vocab.DIMENSIONS),
+            callback=_check,
+            default=default.labels,
+            show_default=",".join(vocab.DIMENSIONS),
             help="Dimensions of a row. One that is left out costs nothing, and sums over it.",
         ),
         click.option(
             "--edns-edges",
             type=Numbers(),
+            callback=_check,
             default=default.edns_edges,
             show_default="1232,1400,1500",
             help="EDNS sizes that part the buckets of the `edns` label.",
         ),
         click.option(
             "--tlds",
+            type=Tlds(["iana", "all", "none"]),
+            callback=_check,
             default=default.tlds,
             show_default=True,
             metavar="iana|all|none|NAME,...|@FILE",
@@ -108,6 +115,7 @@ def program_options(command: F) -> F:
         click.option(
             "--max-series",
             type=int,
+            callback=_check,
             default=default.max_series,
             show_default=True,
             help="The most rows that there can be on an interface.",
@@ -120,14 +128,7 @@ def program_options(command: F) -> F:
 
 def program_settings(options: dict[str, Any]) -> ProgramSettings:
     """Take the program's options out of a command's."""
-    return ProgramSettings(
-        ports=options.pop("ports"),
-        labels=tuple(part.strip() for part in options.pop("labels").split(",") if part.strip()),
-        edns_edges=options.pop("edns_edges"),
-        tlds=options.pop("tlds"),
-        qtypes=options.pop("qtypes"),
-        max_series=options.pop("max_series"),
-    )
+    return ProgramSettings(**{field: options.pop(name) for name, field in _PROGRAM.items()})
 
 
 def log_to_stderr(verbose: bool) -> None:

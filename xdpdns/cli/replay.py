@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import Any
 
 import click
 
-from xdpdns.cli.options import log_to_stderr, program_options, program_settings
+from xdpdns.cli.options import (
+    log_to_stderr,
+    output_option,
+    print_json,
+    program_options,
+    program_settings,
+)
 
 log = logging.getLogger(__name__)
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
-@click.option(
-    "--output",
-    type=click.Choice(["table", "json", "prometheus"]),
-    default="table",
-    show_default=True,
-    help="How to print the counters.",
-)
+@output_option("prometheus")
 @program_options
 def replay(files: tuple[str, ...], output: str, **options: Any) -> None:
     """Run captures through the very program that counts live traffic.
@@ -50,7 +49,7 @@ def replay(files: tuple[str, ...], output: str, **options: Any) -> None:
     finally:
         program.close()
     if output == "json":
-        click.echo(json.dumps(to_json(result)))
+        print_json(to_json(result))
     elif output == "prometheus":
         click.echo(present.prometheus(result.snapshot, "replay"), nl=False)
     else:

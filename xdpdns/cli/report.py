@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
 import click
 
-from xdpdns.cli.options import Numbers, log_to_stderr
+from xdpdns.cli.options import log_to_stderr, output_option, port_option, print_json
 from xdpdns.settings import ProgramSettings
 
 log = logging.getLogger(__name__)
@@ -21,28 +20,15 @@ def report() -> None:
 
 @report.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
-@click.option(
-    "--port",
-    "ports",
-    type=Numbers(),
-    default=ProgramSettings().ports,
-    show_default="53",
-    help="Destination ports that carry DNS, with commas.",
-)
-@click.option(
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print the report.",
-)
+@port_option
+@output_option()
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.svg|FILE.png",
     help="Draw the distributions into this file; needs matplotlib (the extra `plot`).",
 )
-def edns(files: tuple[str, ...], ports: tuple[int, ...], output: str, plot: Path | None) -> None:
+def edns(files: tuple[str, ...], port: tuple[int, ...], output: str, plot: Path | None) -> None:
     """Who asks with EDNS and DO, and the sizes they offer: RIPE-352, Tables 1 and 2, Figure 2.
 
     Reads what `xdpdns replay` reads; several files are one traffic. A file that is not readable to
@@ -63,7 +49,7 @@ def edns(files: tuple[str, ...], ports: tuple[int, ...], output: str, plot: Path
     from xdpdns.report_edns import make_report, to_json
 
     # The report is made of plain counters: rows of one dimension are the cheapest.
-    settings = ProgramSettings(ports=ports, labels=("af",), exact_edns=True)
+    settings = ProgramSettings(ports=port, labels=("af",), exact_edns=True)
     if plot is not None:
         plot_edns.check(plot)
     kernel.require_root()
@@ -73,9 +59,9 @@ def edns(files: tuple[str, ...], ports: tuple[int, ...], output: str, plot: Path
             result = replay(files, program, advance)
     finally:
         program.close()
-    made = make_report(result, ports)
+    made = make_report(result, port)
     if output == "json":
-        click.echo(json.dumps(to_json(made)))
+        print_json(to_json(made))
     else:
         present_edns.show(made)
     for warning in result.warnings:
