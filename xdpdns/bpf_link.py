@@ -1,0 +1,145 @@
+"""bpf(2) for what hangs on interfaces: BPF links, and the programs at TCX; in kernel.py's style.
+
+A link (5.7) holds a program on its hook for as long as somebody holds the link: a file descriptor
+in any process, or a pin. TCX (6.6) keeps any number of programs at the ingress and at the egress of
+an interface, in an order. Source: ``include/uapi/linux/bpf.h``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from xdpdns import kernel
+from xdpdns.errors import KernelError
+
+# enum bpf_cmd
+_PROG_QUERY, _LINK_CREATE, _LINK_UPDATE = 16, 28, 29
+_LINK_GET_FD_BY_ID, _LINK_GET_NEXT_ID, _LINK_DETACH = 30, 31, 34
+
+# enum bpf_attach_type
+TCX_INGRESS, TCX_EGRESS = 46, 47
+
+# enum bpf_link_type
+TYPE_XDP, TYPE_TCX = 6, 11
+
+_F_REPLACE, _F_BEFORE = 1 << 2, 1 << 3
+_ATTR_SIZE = 144
+_INFO_SIZE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class LinkInfo:
+    """struct bpf_link_info, as far as it is used.
+
+    `ifindex` is of links to interfaces (`TYPE_XDP`, `TYPE_TCX`): 0 for all others, and for a link
+    whose interface is gone or that was detached by force.
+    """
+
+    kind: int
+    id: int
+    program_id: int
+    ifindex: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A program at TCX; `link_id` is 0 if it was attached without a link."""
+
+    program_id: int
+    link_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The programs at one TCX hook in the order in which packets meet them.
+
+    `revision` counts the changes; link_create() can insist on it.
+    """
+
+    programs: tuple[Attached, ...]
+    revision: int
+
+
+def link_create(program: int, ifindex: int, hook: int, revision: int = 0) -> int:
+    """Put a program first at a TCX hook, and return the link's fd (6.6).
+
+    `revision`, if not 0, is that of the Chain that was looked at: ESTALE says that it has changed
+    since.
+    """
+    attr = struct.pack("<4II4xQ", program, ifindex, hook, _F_BEFORE, 0, revision)
+    return kernel._bpf(_LINK_CREATE, attr, "attach the program by a BPF link")
+
+
+def link_update(link: int, new: int, old: int) -> None:
+    """Swap a link's program at once (5.7).
+
+    EPERM says that it is not `old`, ENOLINK that the link is dead.
+    """
+    attr = struct.pack("<4I", link, new, _F_REPLACE, old)
+    kernel._bpf(_LINK_UPDATE, attr, "swap the program of a BPF link")
+
+
+def link_detach(link: int) -> None:
+    """Take a link's program off although others may hold the link too (5.9)."""
+    kernel._bpf(_LINK_DETACH, struct.pack("<I", link), "detach a BPF link")
+
+
+def link_fd(ident: int) -> int:
+    """Open a link by its id (5.8)."""
+    attr = struct.pack("<I", ident)
+    return kernel._bpf(_LINK_GET_FD_BY_ID, attr, f"open the BPF link {ident}")
+
+
+def link_ids() -> Iterator[int]:
+    """The ids of all links of this machine, ascending (5.8)."""
+    ident = 0
+    while True:
+        attr = ctypes.create_string_buffer(struct.pack("<I", ident), _ATTR_SIZE)
+        try:
+            kernel._bpf(_LINK_GET_NEXT_ID, attr, "list BPF links")
+        except KernelError as error:
+            if error.errno == errno.ENOENT:
+                return
+            raise
+        ident = struct.unpack_from("<I", attr, 4)[0]
+        yield ident
+
+
+def link_info(link: int) -> LinkInfo:
+    """Describe a link."""
+    raw = kernel._object_info(link, _INFO_SIZE)
+    kind, ident, program, ifindex = struct.unpack_from("<III4xI", raw)
+    return LinkInfo(kind, ident, program, ifindex if kind in (TYPE_XDP, TYPE_TCX) else 0)
+
+
+def query(ifindex: int, hook: int) -> Chain:
+    """The programs at a TCX hook (6.6).
+
+    Raises:
+        KernelError: EINVAL where the kernel has no TCX, ENODEV where there is no such interface.
+    """
+    room = 16
+    while True:
+        programs, links = (ctypes.c_uint32 * room)(), (ctypes.c_uint32 * room)()
+        attr = ctypes.create_string_buffer(
+            struct.pack(
+                "<4IQI4xQQQQ",
+                *(ifindex, hook, 0, 0, ctypes.addressof(programs), room),
+                *(0, ctypes.addressof(links), 0, 0),
+            ),
+            _ATTR_SIZE,
+        )
+        try:
+            kernel._bpf(_PROG_QUERY, attr, "list the programs at a TCX hook")
+        except KernelError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            room *= 4
+            continue
+        count = struct.unpack_from("<I", attr, 24)[0]
+        revision = struct.unpack_from("<Q", attr, 56)[0]
+        return Chain(tuple(map(Attached, programs[:count], links[:count])), revision)

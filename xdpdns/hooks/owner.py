@@ -1,0 +1,200 @@
+"""Whose program is it? What the kernel, the pins and /proc say of a BPF program, in words.
+
+All of it is read on an error's way only, and bounded: a machine may have very many pins, links and
+processes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from xdpdns import bpf_link, kernel
+from xdpdns.errors import KernelError
+
+_PREFIX = "xdpdns_"
+_DISPATCHER = "xdp_dispatcher"
+"""The program by which libxdp has several programs share the hook."""
+
+_MOUNTS = Path("/proc/self/mounts")
+_PROC = Path("/proc")
+_MOST_PINS, _MOST_LINKS, _MOST_SECONDS = 2000, 1000, 0.5
+
+
+def taken(interface: str, ident: int, mode: str) -> str:
+    """Why an XDP hook can't be had: who has it, and what to do."""
+    if is_ours(ident):
+        return counted_already(interface, ident, f"{mode} mode")
+    told = ", ".join((describe(ident), f"{mode} mode", *_traces(ident)))
+    tcx = "`--hook tcx` counts the same packets after the XDP program, those that it passes"
+    if name_of(ident) == _DISPATCHER:
+        return (
+            f"the XDP hook of {interface} belongs to libxdp's dispatcher ({told}): to join it, it "
+            "would have to be replaced as a whole by one that libxdp builds anew, and xdpdns "
+            f"replaces nobody's program; {tcx}."
+        )
+    return (
+        f"{interface} has an XDP program already ({told}): xdpdns never replaces another's; "
+        f"detach it with the tool that put it there, or {tcx}."
+    )
+
+
+def counted_already(interface: str, ident: int, where: str) -> str:
+    """Why a second xdpdns is refused."""
+    return (
+        f"{interface} is being counted already ({describe(ident)}, {where}): by an xdpdns that "
+        f"still runs, or was killed; `xdpdns detach {interface}` removes it."
+    )
+
+
+def describe(ident: int) -> str:
+    """A program for people: its id and name."""
+    name = name_of(ident)
+    if name is None:
+        return f"program {ident}"
+    return f"program {ident}, {name or 'without a name'}"
+
+
+def name_of(ident: int) -> str | None:
+    """A program's name in the kernel, cut to 15 bytes there; None if it can't be opened."""
+    try:
+        fd = kernel.prog_fd(ident)
+    except KernelError:
+        return None
+    try:
+        return kernel.prog_info(fd).name
+    finally:
+        os.close(fd)
+
+
+def is_ours(ident: int) -> bool:
+    """Whether a program in the kernel is xdpdns's: by its name and its maps' names."""
+    try:
+        fd = kernel.prog_fd(ident)
+    except KernelError:
+        return False
+    try:
+        info = kernel.prog_info(fd)
+        return info.name.startswith(_PREFIX) and any(
+            name.startswith(_PREFIX) for name in maps_of(info)
+        )
+    finally:
+        os.close(fd)
+
+
+def maps_of(info: kernel.ProgInfo) -> dict[str, kernel.MapInfo]:
+    """The maps of a program by name; those that vanish meanwhile are left out."""
+    found = {}
+    for ident in info.map_ids:
+        try:
+            fd = kernel.map_fd(ident)
+        except KernelError:
+            continue
+        try:
+            described = kernel.map_info(fd)
+        finally:
+            os.close(fd)
+        found[described.name] = described
+    return found
+
+
+def pins(ident: int) -> list[Path]:
+    """Where a program, or a link that holds it, is pinned on the BPF file systems seen here."""
+    return [path for path, found in islice(_pinned(), _MOST_PINS) if found == ident]
+
+
+def links(ident: int) -> list[int]:
+    """The ids of the BPF links that hold a program on a hook."""
+    found = []
+    try:
+        for link in islice(bpf_link.link_ids(), _MOST_LINKS):
+            try:
+                fd = bpf_link.link_fd(link)
+            except KernelError as error:
+                if error.errno == errno.ENOENT:
+                    continue  # it went meanwhile
+                raise
+            try:
+                if bpf_link.link_info(fd).program_id == ident:
+                    found.append(link)
+            finally:
+                os.close(fd)
+    except KernelError:
+        # Before 5.8, or without CAP_SYS_ADMIN: nothing is known of links.
+        return []
+    return found
+
+
+def holders(seconds: float = _MOST_SECONDS) -> dict[int, list[int]]:
+    """Process ids by the id of the BPF programs that they hold open, by themselves or by a link.
+
+    From fdinfo (4.13). After `seconds` the rest of the processes is left out.
+    """
+    found: dict[int, list[int]] = {}
+    deadline = time.monotonic() + seconds
+    for process in _PROC.glob("[0-9]*"):
+        if time.monotonic() > deadline:
+            break
+        try:
+            for link in (process / "fd").iterdir():
+                if not str(link.readlink()).startswith(("anon_inode:bpf-prog", "anon_inode:bpf_l")):
+                    continue
+                text = (process / "fdinfo" / link.name).read_text()
+                for ident in re.findall(r"^prog_id:\s*(\d+)$", text, re.MULTILINE):
+                    pids = found.setdefault(int(ident), [])
+                    if int(process.name) not in pids:
+                        pids.append(int(process.name))
+        except OSError:
+            continue  # it ended meanwhile, or is not ours to look into
+    return found
+
+
+def _traces(ident: int) -> Iterator[str]:
+    """Where else a program is known: links, pins, processes; the first few of each."""
+    for link in links(ident)[:1]:
+        yield f"held by the BPF link {link}"
+    for path in pins(ident)[:2]:
+        yield f"pinned at {path}"
+    for pid in holders().get(ident, [])[:2]:
+        yield f"held by {_command(pid)} (pid {pid})"
+
+
+def _command(pid: int) -> str:
+    try:
+        return (_PROC / str(pid) / "comm").read_text().strip() or "a process"
+    except OSError:
+        return "a process"
+
+
+def _pinned() -> Iterator[tuple[Path, int | None]]:
+    """Every pin with the id of its program; None for maps and what can't be opened."""
+    for line in _MOUNTS.read_text().splitlines():
+        _, folder, kind = line.split()[:3]
+        if kind != "bpf":
+            continue
+        mount = folder.encode().decode("unicode_escape")  # such as \040 for a space
+        for parent, _, files in os.walk(mount):
+            for name in files:
+                path = Path(parent, name)
+                yield path, _program_of(path)
+
+
+def _program_of(path: Path) -> int | None:
+    try:
+        fd = kernel.pinned(str(path))
+    except KernelError:
+        return None
+    try:
+        kind = str(Path(f"/proc/self/fd/{fd}").readlink())
+        if kind.startswith("anon_inode:bpf-prog"):
+            return kernel.prog_info(fd).id
+        if kind.startswith("anon_inode:bpf_l"):
+            return bpf_link.link_info(fd).program_id
+        return None
+    finally:
+        os.close(fd)

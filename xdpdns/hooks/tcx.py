@@ -1,0 +1,149 @@
+"""TCX, the TC ingress and egress without a qdisc: any number of programs, each by its own BPF link.
+
+Linux 6.6. Ours is put before all that are there: a program that answers anything but TCX_NEXT ends
+the chain. It answers TCX_NEXT itself, so that the packet goes on to everybody else's. A link is
+nobody's but its maker's: neighbours can't be replaced or detached by it, and our program is off
+with the last file descriptor of the link, unless that is pinned. The count is made against the
+revision of the chain that was looked at, so that two agents can't come in one moment.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from xdpdns import bpf_link, kernel
+from xdpdns.errors import AttachError, KernelError, MissingNeedError, OccupiedError
+from xdpdns.hooks import owner
+from xdpdns.hooks.attachment import Attachment, Direction, Found
+from xdpdns.hooks.link import Link
+
+_TYPES: dict[Direction, int] = {
+    "ingress": bpf_link.TCX_INGRESS,
+    "egress": bpf_link.TCX_EGRESS,
+}
+_TRIES = 100
+
+
+class Tcx:
+    """The TCX hooks of the network namespace that the calling thread is in."""
+
+    def found(self, link: Link) -> list[Found]:
+        """All programs at both hooks of an interface, in order; none where there is no TCX."""
+        try:
+            return [
+                Found("tcx", direction, "tcx", one.program_id, one.link_id)
+                for direction, hook in _TYPES.items()
+                for one in bpf_link.query(link.index, hook).programs
+            ]
+        except KernelError as error:
+            if error.errno in (errno.EINVAL, errno.ENODEV):  # before 6.6; gone meanwhile
+                return []
+            raise
+
+    def check(self, link: Link, direction: Direction) -> None:
+        """Whether this kernel can, and no xdpdns is there; neighbours don't matter.
+
+        Raises:
+            MissingNeedError: no TCX, or not permitted.
+            OccupiedError: an xdpdns counts there already.
+        """
+        self._free(link, direction)
+
+    def attach(self, link: Link, program: int, direction: Direction, mode: str) -> Attachment:
+        """Put a program first; `mode` is only for XDP.
+
+        Raises:
+            MissingNeedError: no TCX, or not permitted.
+            OccupiedError: an xdpdns counts there already.
+            AttachError: the kernel refused.
+        """
+        for _ in range(_TRIES):
+            revision = self._free(link, direction)
+            try:
+                fd = bpf_link.link_create(program, link.index, _TYPES[direction], revision)
+            except MissingNeedError:
+                raise
+            except KernelError as error:
+                if error.errno == errno.ESTALE:
+                    continue  # somebody else came or went since we looked
+                raise AttachError(
+                    f"{link.name} does not take a program at TCX {direction} "
+                    f"({os.strerror(error.errno)}): the kernel log (`dmesg`) may say more."
+                ) from error
+            ident = kernel.prog_info(program).id
+            return Attachment(
+                link.name, link.index, "tcx", direction, "tcx", ident, program=program, link=fd
+            )
+        raise AttachError(
+            f"the programs at TCX {direction} of {link.name} change faster than they can be looked "
+            f"at: see who does that with `bpftool net show dev {link.name}`."
+        )
+
+    def replace(self, attachment: Attachment, program: int) -> None:
+        """Swap our program for another one at once: no packet is in neither.
+
+        Raises:
+            AttachError: the interface is gone.
+            OccupiedError: the link has another program by now.
+        """
+        try:
+            bpf_link.link_update(attachment.link, program, attachment.program)
+        except KernelError as error:
+            if error.errno == errno.ENOLINK:
+                raise _gone(attachment) from error
+            if error.errno == errno.EPERM and self._alive(attachment):
+                raise OccupiedError(
+                    f"the program at TCX {attachment.direction} of {attachment.interface} is not "
+                    "the one that xdpdns put there any more: it stays."
+                ) from error
+            raise
+        attachment.program, attachment.program_id = program, kernel.prog_info(program).id
+
+    def detach(self, attachment: Attachment) -> None:
+        """Take our program off, also if others hold the link or it is pinned.
+
+        Raises:
+            AttachError: the interface is gone, and with it the program.
+        """
+        if not self._alive(attachment):
+            attachment.close()
+            raise _gone(attachment)
+        bpf_link.link_detach(attachment.link)
+        attachment.close()
+
+    def look(self, attachment: Attachment, link: Link) -> int | None:
+        """The id of our link's program; None if the link is dead."""
+        if attachment.link < 0:
+            return None
+        info = bpf_link.link_info(attachment.link)
+        return info.program_id if info.ifindex == link.index else None
+
+    def _alive(self, attachment: Attachment) -> bool:
+        return attachment.link >= 0 and bpf_link.link_info(attachment.link).ifindex != 0
+
+    def _free(self, link: Link, direction: Direction) -> int:
+        """The chain's revision, if there is no xdpdns in it."""
+        try:
+            chain = bpf_link.query(link.index, _TYPES[direction])
+        except MissingNeedError:
+            raise
+        except KernelError as error:
+            if error.errno == errno.ENODEV:
+                raise AttachError(f"the interface {link.name} went away meanwhile.") from error
+            raise MissingNeedError(
+                f"this kernel ({os.uname().release}) has no TCX, which came with Linux 6.6: use "
+                "`--hook clsact`.",
+                error.errno,
+            ) from error
+        for one in chain.programs:
+            if owner.is_ours(one.program_id):
+                raise OccupiedError(owner.counted_already(link.name, one.program_id, "tcx"))
+        return chain.revision
+
+
+def _gone(attachment: Attachment) -> AttachError:
+    return AttachError(
+        f"our program is not at TCX {attachment.direction} of {attachment.interface} any more: "
+        "the interface is gone, or somebody took it off."
+    )
