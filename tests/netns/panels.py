@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tests.netns.scrape import scrape
-from tests.netns.site import AGENTS, ETH, LO, TRAFFIC, WINDOW, Key, Measured
+from tests.netns.site import WINDOW, Key, Measured
 from tests.netns.traffic import FLAGS, Sent
 from xdpdns.catalogue import EDGES, NAME_LABELS, NAME_LENGTH, SIZE, Metric
 
@@ -35,10 +34,10 @@ class Between:
 Where = Callable[[Sent], bool]
 
 
-def everything(*names: str) -> Iterator[Sent]:
+def everything(site: Measured, *names: str) -> Iterator[Sent]:
     """All packets that ever came to these agents, or to any."""
-    for traffic in TRAFFIC.values():
-        for name in names or AGENTS:
+    for traffic in site.traffic.values():
+        for name in names or site.agents:
             yield from traffic[name]
 
 
@@ -51,14 +50,14 @@ class Expected:
     def rate(self, where: Where, when: str = "", only: str = "", window: int = WINDOW) -> float:
         """Packets a second, of all agents or only one."""
         factors = self.site.factors[when]
-        traffic = TRAFFIC["" if when == "recorded" else when]
-        names = [only] if only else list(AGENTS)
+        traffic = self.site.traffic["" if when == "recorded" else when]
+        names = [only] if only else list(self.site.agents)
         counts = [factors[name] * sum(map(where, traffic[name])) for name in names]
         return sum(counts) / (300 if when == "recorded" else window)
 
     def by(self, key: Callable[[Sent], Key | None], when: str = "", only: str = "") -> Values:
         """Packets a second, for each key; None for packets that aren't counted."""
-        keys = {key(one) for one in everything()} - {None}
+        keys = {key(one) for one in everything(self.site)} - {None}
         return {k: self.rate(lambda one, k=k: key(one) == k, when, only) for k in keys if k}  # type: ignore[misc]
 
     def label(self, *names: str, when: str = "") -> Values:
@@ -75,7 +74,7 @@ class Expected:
         return self.rate(part, only=only) / self.rate(whole, only=only)
 
     def per_agent(self, value: Callable[[str], float]) -> Values:
-        return {(name,): value(name) for name in AGENTS}
+        return {(name,): value(name) for name in self.site.agents}
 
 
 def is_query(one: Sent) -> bool:
@@ -109,13 +108,13 @@ def entries(site: Measured) -> Values:
         name: len(
             {
                 tuple(one.label(x) for x in ("af", "qr", "do", "ad", "edns", "qtype", "tld"))
-                for one in everything(name)
+                for one in everything(site, name)
                 if one.is_query
             }
         )
-        for name in AGENTS
+        for name in site.agents
     }
-    return {(name, AGENTS[name], "queries"): rows[name] / 100000 for name in AGENTS}
+    return {(name, at, "queries"): rows[name] / 100000 for name, at in site.agents.items()}
 
 
 def overview(site: Measured) -> dict[str, Values | Between]:
@@ -132,8 +131,9 @@ def overview(site: Measured) -> dict[str, Values | Between]:
 
     def average(value: Callable[[Sent], int]) -> float:
         total = sum(
-            site.factors[""][name] * sum(value(one) for one in TRAFFIC[""][name] if one.is_query)
-            for name in AGENTS
+            site.factors[""][name]
+            * sum(value(one) for one in site.traffic[""][name] if one.is_query)
+            for name in site.agents
         )
         return total / WINDOW / e.rate(is_query)
 
@@ -215,10 +215,9 @@ def fleet(site: Measured) -> dict[str, Values | Between]:
 
     total, week = e.rate(is_query), e.rate(is_query, "1w")
     each = e.per_agent(rate)
-    mean = total / 2
-    spread = math.sqrt(sum((value - mean) ** 2 for value in each.values()) / 2)
+    mean = total / len(each)
+    spread = math.sqrt(sum((value - mean) ** 2 for value in each.values()) / len(each))
     against = e.per_agent(lambda name: rate(name) / rate(name, "1w"))
-    samples = len(scrape(site.lab.server).samples)
     return {
         "Queries/A": {(): total},
         "Against last week/A": {(): total / week},
@@ -227,7 +226,7 @@ def fleet(site: Measured) -> dict[str, Values | Between]:
         "Imbalance/A ": {(): max(each.values()) / mean},
         "Imbalance/B": {(): spread / mean},
         "Interfaces not counted/A": {},
-        "Series of a scrape/A": {(): samples},
+        "Series of a scrape/A": {(): site.most_samples()},
         "The day against last week/A": {(): total},
         "The day against last week/B": {(): week},
         "Queries by instance/A": each,
@@ -241,7 +240,7 @@ def fleet(site: Measured) -> dict[str, Values | Between]:
         "Every instance/E": e.per_agent(malformed),
         "Every instance/F": e.per_agent(tcp),
         "Every instance/G": {key[:1]: value for key, value in entries(site).items()},
-        "Every instance/H": {(ETH,): 1, (LO,): 1},
+        "Every instance/H": e.per_agent(lambda name: 1),
         "Types over the fleet/A": e.label("qtype", when="recorded"),
         "IPv6 by instance/A": e.per_agent(
             lambda name: e.share(lambda one: one.is_query and one.af == "ipv6", is_query, only=name)

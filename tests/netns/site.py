@@ -49,13 +49,19 @@ Key = tuple[str, ...]
 
 
 class Measured:
-    """A Prometheus with the history and the present in it, asked at one moment."""
+    """A Prometheus with the history and the present in it, asked at one moment.
+
+    `agents` maps each agent's instance to its interface, `traffic` says what came to it when.
+    """
+
+    agents: Mapping[str, str] = AGENTS
+    traffic: Mapping[str, Traffic] = TRAFFIC
 
     def __init__(self, prometheus: Prometheus, lab: Lab, at: float) -> None:
         self.prometheus = prometheus
         self.lab = lab
         self.at = at
-        self.factors = {when: self._factors(at - AGES.get(when, 0)) for when in TRAFFIC}
+        self.factors = {when: self._factors(at - AGES.get(when, 0)) for when in self.traffic}
         recorded = self.ask("timestamp(instance:xdpdns_queries:rate5m)", at)
         self.recorded_at = max(float(one["value"][1]) for one in recorded)
         self.factors["recorded"] = self._factors(self.recorded_at, 300)
@@ -81,9 +87,13 @@ class Measured:
             edges = (times[0] - (at - window), at - times[-1])
             more = sum(edge if edge < 1.1 * each else each / 2 for edge in edges)
             factors[one["metric"]["instance"]] = (seen + more) / seen
-        assert set(factors) == set(AGENTS)
+        assert set(factors) == set(self.agents)
         assert all(1 <= factor < 1.3 for factor in factors.values()), factors
         return factors
+
+    def most_samples(self) -> int:
+        """The samples of the agents' largest scrape."""
+        return len(scrape(self.lab.server).samples)
 
     def panel(self, expr: str) -> dict[Key, float]:
         """What a panel's query returns, with its variables substituted."""
