@@ -8,6 +8,8 @@ The tree::
         MissingNeedError        root, a capability, python3-bpfcc, a kernel feature
       AttachError               the interface is absent, down, or could not take the program
         OccupiedError           somebody else's program is on the hook
+        NotRunningError         no program of ours is on the hook
+      UnreadableError           a program of ours counts, but this xdpdns can't say what
       PinError                  the BPF file system, or what is pinned there, can't be used
       CaptureError              a capture that can't be read, or not to its end
       ListenError               an address that the HTTP server could not bind
@@ -49,6 +51,14 @@ class AttachError(XdpdnsError):
 
 class OccupiedError(AttachError):
     """Somebody else's program is on the hook; xdpdns never replaces it."""
+
+
+class NotRunningError(AttachError):
+    """No program of ours counts on the interface."""
+
+
+class UnreadableError(XdpdnsError):
+    """A program of ours counts, but this xdpdns can't say what."""
 
 
 class PinError(XdpdnsError):

@@ -23,7 +23,8 @@ from xdpdns.errors import CompileError, KernelError, MissingNeedError
 _MAP_CREATE, _MAP_LOOKUP_ELEM, _MAP_UPDATE_ELEM = 0, 1, 2
 _PROG_LOAD, _OBJ_PIN, _OBJ_GET = 5, 6, 7
 _PROG_TEST_RUN, _PROG_GET_NEXT_ID, _PROG_GET_FD_BY_ID, _MAP_GET_FD_BY_ID = 10, 11, 13, 14
-_OBJ_GET_INFO_BY_FD, _MAP_LOOKUP_BATCH, _ENABLE_STATS = 15, 24, 32
+_OBJ_GET_INFO_BY_FD, _MAP_FREEZE, _MAP_LOOKUP_BATCH, _ENABLE_STATS = 15, 22, 24, 32
+_PROG_BIND_MAP = 35
 
 PROG_TYPE_SCHED_CLS, PROG_TYPE_XDP = 3, 6
 MAP_TYPE_HASH, MAP_TYPE_ARRAY, MAP_TYPE_PERCPU_HASH, MAP_TYPE_PERCPU_ARRAY = 1, 2, 5, 6
@@ -183,6 +184,11 @@ def map_update(fd: int, key: bytes, value: bytes, flags: int = MAP_ANY) -> None:
     k, v = _in(key), _in(value)
     attr = struct.pack("<I4xQQQ", fd, _address(k), _address(v), flags)
     _bpf(_MAP_UPDATE_ELEM, attr, "write to a map")
+
+
+def map_freeze(fd: int) -> None:
+    """Let nobody write to a map from user space any more (5.2)."""
+    _bpf(_MAP_FREEZE, struct.pack("<I", fd), "freeze a map")
 
 
 def map_lookup(fd: int, key: bytes, value_size: int) -> bytes:
@@ -351,6 +357,11 @@ def prog_info(fd: int) -> ProgInfo:
 def prog_fd(ident: int) -> int:
     """Open a program by its id."""
     return _bpf(_PROG_GET_FD_BY_ID, struct.pack("<I", ident), f"open the program {ident}")
+
+
+def prog_bind_map(program: int, map_: int) -> None:
+    """Have a map live as long as a program that does not use it (5.10)."""
+    _bpf(_PROG_BIND_MAP, struct.pack("<III", program, map_, 0), "bind a map to the program")
 
 
 def map_fd(ident: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from xdpdns import kernel
+from xdpdns import kernel, meta
 from xdpdns.decode import Decoder
 from xdpdns.program import ENTRY, Compiled
 from xdpdns.settings import ProgramSettings
@@ -36,6 +36,8 @@ class LoadedProgram:
             self.fd = kernel.prog_load(kind, ENTRY, self._linked(compiled))
             if maps is None:
                 _allow(self.maps.get("tlds"), compiled, settings)
+            layouts = {"key": compiled.key, "counters": compiled.counters}
+            meta.describe(self.fd, self.maps, layouts, settings)
         except BaseException:
             self.close()
             raise
