@@ -21,7 +21,7 @@ import yaml
 from tests.netns.actors import XDPDNS, Agent
 from tests.netns.lab import Lab, Process
 from tests.netns.scrape import Scrape, http_get, scrape
-from tests.netns.site import AGES, ROOT, WINDOW, Measured, Traffic
+from tests.netns.site import AGES, ROOT, WINDOW, Measured, Traffic, quick_rules
 from tests.netns.traffic import Sent, odd, queries, send, sinks
 
 DEPLOY = ROOT / "deploy" / "prometheus"
@@ -207,10 +207,7 @@ class Fleet:
 
     def record(self, at: float) -> None:
         """Have vmalert work out the recording rules for the whole second before a time."""
-        rules = self.hub.tmp / "rules.yml"
-        text = (DEPLOY / "rules.yml").read_text()
-        assert "interval: 1m" in text
-        rules.write_text(text.replace("interval: 1m", "interval: 1s"))
+        [rules] = quick_rules(self.hub)
         store = f"http://127.0.0.1:{STORE_PORT}"
         times = [datetime.fromtimestamp(when, UTC).strftime("%FT%TZ") for when in (at, at + 1)]
         argv = ["vmalert", f"-rule={rules}", f"-datasource.url={store}"]

@@ -45,7 +45,10 @@ def test_the_unit_is_locked_down(unit: Path) -> None:
 
 
 def test_prometheus_takes_its_configuration() -> None:
-    assert "SUCCESS" in run("promtool", "check", "config", DEPLOY / "prometheus.yml")
+    for file in ("prometheus.yml", "prometheus/site.yml", "prometheus/agent.yml"):
+        assert "SUCCESS" in run("promtool", "check", "config", DEPLOY / file)
+    agent = DEPLOY / "prometheus" / "agent.yml"
+    assert "SUCCESS" in run("promtool", "check", "config", "--agent", agent)
 
 
 def test_the_scripts_are_clean() -> None:
