@@ -6,12 +6,15 @@ A module for each group of commands; what they do is imported when a command run
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from xdpdns import __version__
 from xdpdns.cli.attach import attach, detach
+from xdpdns.cli.config import config
+from xdpdns.cli.config_file import DEFAULT, WITHOUT_FILE, chosen, read
 from xdpdns.cli.demo import demo
 from xdpdns.cli.machine import check, plan, status
 from xdpdns.cli.replay import replay
@@ -22,10 +25,32 @@ from xdpdns.errors import SettingsError, XdpdnsError
 class Commands(click.Group):
     """The group: errors that a user can mend become one sentence and an exit code."""
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Also read the command's values from the configuration file, before its options are.
+
+        Help is given whatever the file has.
+        """
+        name, command, rest = super().resolve_command(ctx, args)
+        needless = ctx.resilient_parsing or name in WITHOUT_FILE or {"-h", "--help"} & {*rest}
+        path = chosen(ctx)
+        if name is not None and path is not None and not needless:
+            file = read(path, self, only=name)
+            if file.problems:
+                raise SettingsError("\n".join(str(problem) for problem in file.problems))
+            ctx.default_map = file.values
+        return name, command, rest
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command: 0 done, 1 could not, 2 wrong usage."""
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            if error.option_name != "--config":
+                raise
+            text = "--config stands before the command: xdpdns --config FILE COMMAND."
+            raise click.UsageError(text, error.ctx) from error
         except SettingsError as error:
             raise click.UsageError(str(error)) from error
         except XdpdnsError as error:
@@ -44,17 +69,23 @@ class Commands(click.Group):
         "max_content_width": 100,
     },
 )
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"The file of options, instead of {DEFAULT}: see `xdpdns config`.",
+)
 @click.version_option(__version__, prog_name="xdpdns")
-def main() -> None:
+def main(config: Path | None) -> None:
     """Count the DNS queries that reach a nameserver, in the kernel, and serve them to Prometheus.
 
     An XDP program classifies every incoming packet and adds to a counter; nothing is copied to
     user space and no packet is changed. Start with `xdpdns check`, then `xdpdns attach eth0`.
 
-    Exit codes: 0 done, 1 could not, 2 wrong usage. Options can also be set in the environment:
-    XDPDNS_ATTACH_MODE=generic is `attach --mode generic`.
+    Exit codes: 0 done, 1 could not, 2 wrong usage. Options can also be set in the environment, as
+    XDPDNS_ATTACH_MODE=generic, and in a file, as `mode = "generic"` below `[attach]`; the command
+    line comes before the environment, and that before the file.
     """
 
 
-for command in (check, attach, detach, status, plan, demo, replay, report):
+for command in (check, attach, detach, status, plan, demo, replay, report, config):
     main.add_command(command)

@@ -36,7 +36,8 @@ class Agent:
     """
 
     def __init__(self, namespace: int, listen: Address) -> None:
-        self._argv = [sys.executable, "-m", "xdpdns", "attach", "eth0"]
+        # options in /etc are for the user's own agent, as those in the environment are
+        self._argv = [sys.executable, "-m", "xdpdns", "--config", os.devnull, "attach", "eth0"]
         self._argv += ["--netns", f"/proc/self/fd/{namespace}", "--web.listen-address", str(listen)]
         self._namespace = namespace
         self.address = ""
@@ -55,7 +56,6 @@ class Agent:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            # options in the environment are for the user's own agent
             env={k: v for k, v in os.environ.items() if not k.startswith("XDPDNS_")},
             pass_fds=(self._namespace,),
             process_group=0,
