@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* From a frame to its outcome and, for a query, its features: all parsers in the order of the layers, and no map. */
+/* From a frame to its outcome and, for a query or response, its features: all parsers in order, and no map. */
 #ifndef XDPDNS_CLASSIFY_H
 #define XDPDNS_CLASSIFY_H
 
@@ -10,13 +10,15 @@
 #include "parse_eth.h"
 #include "parse_ip.h"
 #include "parse_plain.h"
+#include "parse_rcode.h"
 #include "parse_udp.h"
 
-/* What a query is counted by, besides its key. */
+/* What a message is counted by, besides its key. */
 struct features {
 	struct question question;
 	struct edns edns;
-	u64 size; /* bytes of the message */
+	u64 rcode; /* of a response */
+	u64 size;  /* bytes of the message */
 	u64 header2;
 	u64 header3;
 };
@@ -76,7 +78,7 @@ static __always_inline enum outcome classify(const u8 *data, const u8 *end, u64 
 					     struct message *m, struct features *f)
 {
 	enum outcome bad;
-	u64 counts, beyond, len;
+	u64 counts, beyond, len, first;
 
 	bad = parse_plain(data, end, ip, &beyond, &len);
 	if (bad == NOT_PLAIN)
@@ -90,10 +92,15 @@ static __always_inline enum outcome classify(const u8 *data, const u8 *end, u64 
 	bad = parse_header(m, &f->header2, &f->header3, &counts);
 	if (bad)
 		return bad;
-	bad = parse_question(m, &f->question);
-	if (bad)
-		return bad;
-	parse_edns(m, &f->question, counts, &f->edns);
+	if (RESPONSES && !(u16)counts) {
+		no_question(m, &f->question);
+	} else {
+		bad = parse_question(m, &f->question);
+		if (bad)
+			return bad;
+	}
+	parse_edns(m, &f->question, counts, &f->edns, &first);
+	f->rcode = rcode_of(f->header2, f->header3, counts, &f->edns, first);
 	return OUTCOME_GO_ON;
 }
 

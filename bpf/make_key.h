@@ -24,6 +24,12 @@ static __always_inline void make_key(struct stats_key *key, const struct ip_payl
 #if KEY_DO
 	head |= KEY_HEAD(bits, (u64)f->edns.do_bit * BIT_DO);
 #endif
+#if KEY_AA || KEY_TC
+	head |= KEY_HEAD(bits, f->header2 & (KEY_AA * BIT_AA | KEY_TC * BIT_TC));
+#endif
+#if KEY_RCODE
+	head |= KEY_HEAD(rcode, f->rcode);
+#endif
 #if KEY_AD
 	head |= KEY_HEAD(bits, f->header3 & BIT_AD);
 #endif
@@ -38,7 +44,10 @@ static __always_inline void make_key(struct stats_key *key, const struct ip_payl
 
 	/* The root's name, one byte, is not asked of `len`: of that the verifier would know more than is good for it.
 	 */
-	if (f->question.name_len == 1 || len > TLD_BYTES) {
+	if (RESPONSES && f->question.name_len == 0) {
+		__builtin_memset(key->tld, 0, sizeof(key->tld));
+		len = TLD_LEN_NONE;
+	} else if (f->question.name_len == 1 || len > TLD_BYTES) {
 		__builtin_memset(key->tld, 0, sizeof(key->tld));
 		if (len > TLD_BYTES)
 			len = TLD_LEN_OTHER;

@@ -29,7 +29,9 @@
 	X(NAME_RESERVED, name_reserved, "a label of a reserved type (0x40 or 0x80)")                                   \
 	X(NAME_TRUNCATED, name_truncated, "the message ends inside the name")                                          \
 	X(NAME_TOO_LONG, name_too_long, "a name of more than 255 bytes")                                               \
-	X(QUESTION_TRUNCATED, question_truncated, "the message ends inside the question's type or class")
+	X(QUESTION_TRUNCATED, question_truncated, "the message ends inside the question's type or class")              \
+	X(RESPONSE, response, "a DNS response, with a whole question or none: in a row or in the overflow")            \
+	X(NOT_RESPONSE, not_response, "a message from a watched port that is no response (QR is clear)")
 /* clang-format on */
 
 enum outcome {
@@ -52,7 +54,10 @@ enum outcome {
 		end_;                                                                                                  \
 	})
 
-/* Parsers return this for "nothing wrong so far": a packet that gets through them all is a query. */
+/*
+ * Parsers return this for "nothing wrong so far": a packet that gets through them all is a query; or a response, where
+ * the program counts those (OUTCOME_RESPONSE is only its name).
+ */
 #define OUTCOME_GO_ON OUTCOME_QUERY
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "cursor.h"
 #include "outcomes.h"
+#include "stats_key.h"
 
 #define DNS_HEADER	12
 #define NAME_MAX_BYTES	255 /* RFC 1035 2.3.4, with the root's zero byte */
@@ -33,7 +34,7 @@ struct message {
 struct question {
 	const u8 *root; /* the name's final zero byte; with the tail behind it, inside the frame */
 	u64 end;	/* offset one past the question */
-	u64 name_len;	/* bytes on the wire, 1 to 255 */
+	u64 name_len;	/* bytes on the wire, 1 to 255; 0: there is no question */
 	u64 labels;	/* 0 to 127, without the root */
 	u64 last_len;	/* bytes of the last label: the TLD's; 0 for the root */
 	u64 qtype;
@@ -45,11 +46,32 @@ static __always_inline enum outcome parse_header(const struct message *m, u64 *h
 	*header2 = m->start[2];
 	*header3 = m->start[3];
 	*counts = load64(m->start + 4);
+#if RESPONSES
+	/* Any opcode, and a question or none: servers that did not understand the query may leave it out (RFC
+	 * 1035 7.3). */
+	if (!(*header2 & HEADER2_QR))
+		return END(NOT_RESPONSE);
+	if ((u16)*counts && (u16)*counts != __builtin_bswap16(1))
+		return END(QDCOUNT);
+#else
 	if (*header2 & HEADER2_OPCODE)
 		return END(OPCODE);
 	if ((*counts & 0xffff) != __builtin_bswap16(1))
 		return END(QDCOUNT);
+#endif
 	return OUTCOME_GO_ON;
+}
+
+/* Of a message without one: no length is 0, since the root's name has one byte. */
+static __always_inline void no_question(const struct message *m, struct question *q)
+{
+	q->root = m->start;
+	q->end = DNS_HEADER;
+	q->name_len = opaque_zero(m->start);
+	q->labels = 0;
+	q->last_len = 0;
+	q->qtype = QTYPE_NONE;
+	q->qclass = 0;
 }
 
 /* Four labels of one byte each, as in ip6.arpa: 01 xx 01 xx 01 xx 01 xx. */

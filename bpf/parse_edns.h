@@ -20,6 +20,7 @@
 struct edns {
 	u64 bucket; /* EDNS_... */
 	u64 do_bit; /* 0 or 1 */
+	u64 rcode;  /* the extended RCODE: its upper eight bits */
 	u64 version;
 	u64 size; /* the class field: the sender's UDP payload size in bytes */
 };
@@ -63,11 +64,15 @@ static __always_inline s64 bytes_left(const struct message *m, u64 at)
 }
 
 /*
- * The walk over `records` records (one or more) from `at`, for the rare message whose only record isn't the OPT: TSIG
- * before it, an IXFR's SOA, answers. A step is a label of an owner name, or a name's end with the record behind it.
+ * The walk over `records` records (one or more) from `at`, for the message whose only record isn't the OPT: TSIG before
+ * it, an IXFR's SOA, answers. A step is a label of an owner name, or a name's end with the record behind it. `first`
+ * becomes the type of the first record, in memory order, and 0 if that is not whole.
  */
-static __always_inline u64 search_opt(const struct message *m, u64 at, u64 records)
+static __always_inline u64 search_opt(const struct message *m, u64 at, u64 records, u64 *first)
 {
+	u64 all = records, type = 0;
+
+	blur(all, m->start, 0x3ffff);
 	blur(at, m->start, 0x3fff);
 	blur(records, m->start, 0x3ffff);
 #pragma nounroll
@@ -84,6 +89,11 @@ static __always_inline u64 search_opt(const struct message *m, u64 at, u64 recor
 			if (bytes_left(m, at) < RECORD_FIXED || p + RECORD_FIXED > m->frame_end)
 				return OPT_UNSEEN;
 			fixed = load64(p);
+			if (RESPONSES && records == all) {
+				type = (u16)fixed;
+				blur(type, m->start, 0xffff);
+				*first = type;
+			}
 			if (is_opt(fixed))
 				return fixed;
 			at += RECORD_FIXED + load_be16(p + 8);
@@ -104,36 +114,41 @@ static __always_inline u64 search_opt(const struct message *m, u64 at, u64 recor
 	return OPT_UNSEEN;
 }
 
-static __always_inline u64 find_opt(const struct message *m, const struct question *q, u64 counts)
+static __always_inline u64 find_opt(const struct message *m, const struct question *q, u64 counts, u64 *first)
 {
 	u64 end = q->end, fixed;
 	const u8 *p;
 
-	if (counts == COUNTS(1, 0, 0, 0))
+	*first = 0;
+	if (counts >> 16 == 0)
 		return OPT_ABSENT;
 	opaque(end); /* else p is q->root to the verifier, and what it learns here splits the walk below */
 	p = m->start + end;
 	/* The usual place: the only record, its owner the root. */
-	if (counts == COUNTS(1, 0, 0, 1) && q->end + 1 + RECORD_FIXED <= m->len &&
+	if (counts >> 16 == COUNTS(0, 0, 0, 1) >> 16 && q->end + 1 + RECORD_FIXED <= m->len &&
 	    p + 1 + RECORD_FIXED <= m->frame_end) {
 		fixed = load64(p);
 		if ((fixed & 0xffffff) == (u64)__builtin_bswap16(TYPE_OPT) << 8)
 			return fixed >> 8;
 	}
-	fixed = search_opt(m, q->end,
-			   __builtin_bswap16(counts >> 16) + __builtin_bswap16(counts >> 32) +
-			       __builtin_bswap16(counts >> 48));
+	fixed = search_opt(
+	    m, q->end,
+	    __builtin_bswap16(counts >> 16) + __builtin_bswap16(counts >> 32) + __builtin_bswap16(counts >> 48), first);
 	/* Without additional records there is nothing that the walk could have missed. */
 	return fixed == OPT_UNSEEN && !(counts >> 48) ? OPT_ABSENT : fixed;
 }
 
-static __always_inline void parse_edns(const struct message *m, const struct question *q, u64 counts, struct edns *e)
+/* `first` becomes the type of the first record behind the question, if a response has others than an OPT. */
+static __always_inline void parse_edns(const struct message *m, const struct question *q, u64 counts, struct edns *e,
+				       u64 *first)
 {
-	u64 fixed = find_opt(m, q, counts);
+	u64 fixed = find_opt(m, q, counts, first);
 
+	e->rcode = 0;
 	if (is_opt(fixed)) {
 		e->size = __builtin_bswap16((u16)(fixed >> 16));
 		e->bucket = edns_bucket(e->size);
+		e->rcode = fixed >> 32 & 0xff;
 		e->version = fixed >> 40 & 0xff;
 		e->do_bit = (fixed >> 55) & 1;
 	} else {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* UDP (RFC 768), and the one thing that is said of TCP: whether it goes to a watched port. */
+/* UDP (RFC 768), and the one thing that is said of TCP: whether its port is watched. */
 #ifndef XDPDNS_PARSE_UDP_H
 #define XDPDNS_PARSE_UDP_H
 
@@ -15,6 +15,14 @@
 #define MESSAGE_AT_MAX (ETH_HEADER + VLAN_DEPTH * VLAN_TAG + IPV6_HEADER + IPV6_EXT_MAX * 2048 + UDP_HEADER)
 
 /* WATCHED_PORT(p), p in host byte order, is compiled in by the agent: (p) == 53 || ... */
+
+/* Queries go to a watched port, responses come from one; UDP and TCP begin with both ports, the source first. */
+static __always_inline bool is_watched(const u8 *ports)
+{
+	u16 port = load_be16(RESPONSES ? ports : ports + 2);
+
+	return WATCHED_PORT(port);
+}
 
 static __always_inline u64 min_u64(u64 a, u64 b)
 {
@@ -32,7 +40,7 @@ static __always_inline enum outcome parse_udp(struct cursor *c, const struct ip_
 
 	if (!cursor_has(c, UDP_HEADER) || ip->len < UDP_HEADER)
 		return END(UDP_MALFORMED);
-	if (!(WATCHED_PORT(load_be16(h + 2))))
+	if (!is_watched(h))
 		return END(OTHER_PORT);
 	udp_len = load_be16(h + 4);
 	if (udp_len < UDP_HEADER)
@@ -44,7 +52,7 @@ static __always_inline enum outcome parse_udp(struct cursor *c, const struct ip_
 
 static __always_inline enum outcome parse_other(struct cursor *c, const struct ip_payload *ip)
 {
-	if (ip->proto == PROTO_TCP && cursor_has(c, 4) && ip->len >= 4 && (WATCHED_PORT(load_be16(c->pos + 2))))
+	if (ip->proto == PROTO_TCP && cursor_has(c, 4) && ip->len >= 4 && is_watched(c->pos))
 		return END(TCP);
 	return END(NOT_UDP);
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * xdpdns: counts incoming DNS queries by their features, and every packet by its outcome.
+ * xdpdns: counts DNS queries, or the responses to them, by their features, and every packet by its outcome.
  *
  * Entry points, maps and record(): the only file with map operations, since BCC rewrites them only here. The program
  * never writes to a packet and always returns XDP_PASS.
  *
- * The agent compiles the configuration in: KEY_... and TLD_BYTES (stats_key.h), WATCHED_PORT (parse_udp.h), EDNS_EDGES
- * (parse_edns.h), TLDS_BOUNDED, QTYPE_REGISTERED, EXACT_EDNS (edns_sizes.h); and sets the maps' sizes when it creates
- * them.
+ * The agent compiles the configuration in: HOOK_TC, RESPONSES, KEY_... and TLD_BYTES (stats_key.h), WATCHED_PORT
+ * (parse_udp.h), EDNS_EDGES (parse_edns.h), TLDS_BOUNDED, QTYPE_REGISTERED, EXACT_EDNS (edns_sizes.h); and sets the
+ * maps' sizes when it creates them.
  */
 #include "classify.h"
 #include "counters.h"
@@ -31,7 +31,7 @@
 /* The most of a packet that is gathered for reading: a page, as XDP sees it. */
 #define GATHER_MAX 4096
 
-BPF_TABLE("percpu_hash", struct stats_key, u64, queries, 1);
+BPF_TABLE("percpu_hash", struct stats_key, u64, rows, 1);
 BPF_TABLE("percpu_array", u32, struct counters, counters, 1);
 
 #if KEY_TLD && TLDS_BOUNDED
@@ -48,7 +48,7 @@ BPF_TABLE("percpu_array", u32, struct edns_sizes, edns_sizes, EDNS_SIZES_ELEMENT
 
 static __always_inline bool count_in_row(struct stats_key *key)
 {
-	u64 *count = queries.lookup(key);
+	u64 *count = rows.lookup(key);
 
 	if (!count)
 		return false;
@@ -60,7 +60,7 @@ static __always_inline bool count_in_row(struct stats_key *key)
 static __always_inline int count_in_new_row(struct stats_key *key)
 {
 	u64 one = 1;
-	int err = queries.insert(key, &one);
+	int err = rows.insert(key, &one);
 
 	if (err && count_in_row(key))
 		return 0;
@@ -70,7 +70,7 @@ static __always_inline int count_in_new_row(struct stats_key *key)
 static __always_inline bool fold_tld(struct stats_key *key)
 {
 #if KEY_TLD
-	if (key->tld_len == TLD_LEN_OTHER)
+	if (key->tld_len == TLD_LEN_OTHER || (RESPONSES && key->tld_len == TLD_LEN_NONE))
 		return false;
 	key->tld_len = TLD_LEN_OTHER;
 	__builtin_memset(key->tld, 0, sizeof(key->tld));
@@ -83,8 +83,11 @@ static __always_inline bool fold_tld(struct stats_key *key)
 static __always_inline bool is_listed(struct stats_key *key)
 {
 #if KEY_TLD && TLDS_BOUNDED
-	u64 *len = tlds.lookup((struct tld_key *)key->tld);
+	u64 *len;
 
+	if (RESPONSES && key->tld_len == TLD_LEN_NONE)
+		return true;
+	len = tlds.lookup((struct tld_key *)key->tld);
 	return len && *len == key->tld_len;
 #else
 	return true;
@@ -97,7 +100,7 @@ static __always_inline bool bound_values(struct stats_key *key)
 	bool changed = false;
 
 #if KEY_QTYPE
-	if (key->qtype != QTYPE_OTHER && !(QTYPE_REGISTERED(key->qtype))) {
+	if (key->qtype != QTYPE_OTHER && !(RESPONSES && key->qtype == QTYPE_NONE) && !(QTYPE_REGISTERED(key->qtype))) {
 		key->qtype = QTYPE_OTHER;
 		changed = true;
 	}
@@ -107,7 +110,7 @@ static __always_inline bool bound_values(struct stats_key *key)
 	return changed;
 }
 
-/* A query whose row was not found: the only path that asks lists or makes rows. */
+/* A message whose row was not found: the only path that asks lists or makes rows. */
 static __always_inline void count_unknown(struct stats_key *key, struct counters *c)
 {
 	int err;
@@ -198,7 +201,7 @@ static __always_inline u64 tags_beside(CONTEXT *ctx)
 #endif
 }
 
-int xdpdns_ingress(CONTEXT *ctx)
+int xdpdns_count(CONTEXT *ctx)
 {
 	struct stats_key key;
 	struct ip_payload ip;

@@ -38,10 +38,10 @@ _EDNS_NO_OPT, _EDNS_UNSEEN = 65536 * 2, 65536 * 2 + 1
 _HEADER2_FLAGS = {"qr": 0x80, "aa": 0x04, "tc": 0x02, "rd": 0x01}
 _HEADER_FLAGS = {**_HEADER2_FLAGS, "z": 0x400, "ad": 0x200, "cd": 0x100}
 
-# BIT_QR, BIT_DO, BIT_AD of bpf/stats_key.h, TLD_LEN_OTHER and QTYPE_OTHER.
-_BITS = {"qr": 0x80, "do": 0x40, "ad": 0x20}
-_TLD_LEN_OTHER = 255
-_QTYPE_OTHER = 65535
+# BIT_... of bpf/stats_key.h, TLD_LEN_... and QTYPE_...
+_BITS = {"qr": 0x80, "do": 0x40, "ad": 0x20, "aa": 0x04, "tc": 0x02}
+_TLD_LEN_OTHER, _TLD_LEN_NONE = 255, 254
+_QTYPE_OTHER, _QTYPE_NONE = 65535, 0
 
 
 def sum_cpus(values: memoryview, cpus: int) -> array[int]:
@@ -75,7 +75,7 @@ class Decoder:
         The rows are read first: a query that arrives meanwhile may be in the outcomes and not yet
         in its row, never the other way round.
         """
-        queries = self._rows(maps["queries"])
+        queries = self._rows(maps[self._settings.side])
         sizes = self._edns_sizes(maps["edns_sizes"]) if self._settings.exact_edns else None
         return replace(self._with_counters(queries, maps["counters"]), edns_sizes=sizes)
 
@@ -127,9 +127,11 @@ class Decoder:
         header = [(value, count) for value, count in enumerate(member("header")) if count]
         question = member("question")
         name_length = _exact(member("name_len"))
+        side = self._settings.side
         outcomes = dict(zip(vocab.outcomes(), member("outcome"), strict=True))
-        # The program spares itself a counter: a query is in exactly one of name_len.
-        outcomes["query"] += name_length.count
+        outcomes = {name: outcomes[name] for name in vocab.outcomes_of(side)}
+        # The program spares itself a counter: a counted message is in exactly one of name_len.
+        outcomes[vocab.COUNTED[side]] += name_length.count
         versions = len(EDNS_VERSIONS)
         marginals = Marginals(
             opcodes=_opcodes(header),
@@ -156,8 +158,8 @@ class Decoder:
             marginals=marginals,
             overflow=dict(zip(OVERFLOWS, member("overflow"), strict=True)),
             folded=member("folded")[0],
-            map_entries={"queries": len(queries)},
-            map_max_entries={"queries": self._settings.max_series},
+            map_entries={side: len(queries)},
+            map_max_entries={side: self._settings.max_series},
         )
 
 
@@ -218,15 +220,20 @@ def _key_decoder(key: Layout, settings: ProgramSettings) -> Callable[[bytes], tu
     unpack = key.unpacker(names).unpack
     buckets = vocab.edns_buckets(settings.edns_edges)
     registered = settings.qtypes == "registered"
+    responses = settings.side == "responses"
 
     def qtype(number: int) -> str:
         if registered and number == _QTYPE_OTHER:
             return vocab.OTHER
+        if responses and number == _QTYPE_NONE:
+            return vocab.NONE
         return vocab.qtype_text(number)
 
     def tld(label: bytes, length: int) -> str:
         if length == _TLD_LEN_OTHER:
             return vocab.OTHER
+        if length == _TLD_LEN_NONE:
+            return vocab.NONE
         return vocab.tld_text(label[len(label) - length :])
 
     def labels(raw: bytes) -> tuple[str, ...]:
@@ -239,6 +246,8 @@ def _key_decoder(key: Layout, settings: ProgramSettings) -> Callable[[bytes], tu
             words["proto"] = vocab.PROTO_NAMES[fields["proto"]]
         if "edns" in fields:
             words["edns"] = buckets[fields["edns"]]
+        if "rcode" in fields:
+            words["rcode"] = vocab.rcode_text(fields["rcode"])
         if "qtype" in fields:
             words["qtype"] = qtype(fields["qtype"])
         if "tld" in fields:

@@ -11,6 +11,7 @@ import ctypes
 import importlib.util
 import os
 import pickle
+import signal
 import sys
 import time
 import warnings
@@ -23,10 +24,13 @@ from xdpdns.kernel import PSEUDO_MAP_FD, MapSpec
 from xdpdns.layout import Field, Layout
 from xdpdns.settings import ProgramSettings
 
-ENTRY = "xdpdns_ingress"
-"""The program's function, and so its name in the kernel (bpf_prog_info.name)."""
+ENTRY = "xdpdns_count"
+"""The program's function in bpf/."""
 
-_MAPS = ("queries", "counters", "tlds", "edns_sizes")
+NAMES = {"queries": "xdpdns_query", "responses": "xdpdns_response"}
+"""Its name in the kernel (bpf_prog_info.name), by what it counts."""
+
+_MAPS = ("rows", "counters", "tlds", "edns_sizes")
 _LOAD_IMM64 = 0x18
 
 
@@ -89,11 +93,17 @@ class Compilation:
             raise answer
         return answer
 
+    def fileno(self) -> int:
+        """The descriptor to poll: readable when result() will not have to wait."""
+        assert self._reader is not None
+        return self._reader
+
     def close(self) -> None:
         """Give up on the result."""
         if self._reader is not None:
             os.close(self._reader)
             self._reader = None
+            os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)
 
 
@@ -169,13 +179,15 @@ def _compile(settings: ProgramSettings) -> Compiled:
     flags = [f"-I{folder}", "-Wall", "-Werror", *settings.cflags()]
     module = BPF(src_file=str(folder / "xdpdns.bpf.c"), cflags=flags)
     tables = {name: module[name] for name in _MAPS if _has_table(module, name)}
+    rows = tables.pop("rows")
+    tables = {settings.side: rows, **tables}
     maps = {
         name: MapSpec(
             name,
             table.ttype,
             ctypes.sizeof(table.Key),
             ctypes.sizeof(_leaf(table)),
-            settings.max_series if name == "queries" else table.max_entries,
+            settings.max_series if table is rows else table.max_entries,
         )
         for name, table in tables.items()
     }
@@ -184,7 +196,7 @@ def _compile(settings: ProgramSettings) -> Compiled:
         insns=insns,
         relocations=_relocations(insns, {t.map_fd: name for name, t in tables.items()}),
         maps=maps,
-        key=_layout(tables["queries"].Key),
+        key=_layout(rows.Key),
         counters=_layout(_leaf(tables["counters"])),
         seconds=time.monotonic() - started,
     )

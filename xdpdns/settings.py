@@ -17,12 +17,13 @@ class ProgramSettings:
 
     Attributes:
         ports: UDP and TCP destination ports that carry DNS, 1 to 8 of them.
-        labels: the dimensions of a row, a subset of vocab.DIMENSIONS in that order.
+        labels: the dimensions of a row, a subset of vocab.SIDES[side] in that order.
         edns_edges: ascending EDNS sizes in bytes that separate the buckets.
         tlds: the option's text, see vocab.parse_tlds().
         qtypes: `registered` folds types without a mnemonic into ~other, `all` does not.
         max_series: the most rows that there can be.
         exact_edns: also count every EDNS size by itself (1 MB a CPU; Snapshot.edns_sizes).
+        side: `queries`, or `responses`.
         hook: `xdp`, or `tc` for TCX and clsact, where the kernel has made a socket buffer already.
     """
 
@@ -33,6 +34,7 @@ class ProgramSettings:
     qtypes: str = "registered"
     max_series: int = 100_000
     exact_edns: bool = False
+    side: str = "queries"
     hook: str = "xdp"
 
     def __post_init__(self) -> None:
@@ -46,13 +48,15 @@ class ProgramSettings:
         for port in self.ports:
             if not 1 <= port <= 65535:
                 raise SettingsError(f"--port: {port} is no port: give 1 to 65535.")
-        unknown = [label for label in self.labels if label not in vocab.DIMENSIONS]
+        dimensions = vocab.SIDES[self.side]
+        unknown = [label for label in self.labels if label not in dimensions]
         if unknown or not self.labels:
+            option = "--labels" if self.side == "queries" else "--response-labels"
             raise SettingsError(
-                f"--labels: {', '.join(unknown) or 'nothing'} is not a dimension: "
-                f"choose from {','.join(vocab.DIMENSIONS)}."
+                f"{option}: {', '.join(unknown) or 'nothing'} is not a dimension: "
+                f"choose from {','.join(dimensions)}."
             )
-        ordered = tuple(label for label in vocab.DIMENSIONS if label in self.labels)
+        ordered = tuple(label for label in dimensions if label in self.labels)
         object.__setattr__(self, "labels", ordered)
         edges = self.edns_edges
         if (
@@ -81,7 +85,8 @@ class ProgramSettings:
 
     def cflags(self) -> list[str]:
         """The compiler's arguments: each dimension, port, edge and list as a constant."""
-        flags = [f"-DKEY_{name.upper()}={int(name in self.labels)}" for name in vocab.DIMENSIONS]
+        every = dict.fromkeys(vocab.DIMENSIONS + vocab.RESPONSE_DIMENSIONS)
+        flags = [f"-DKEY_{name.upper()}={int(name in self.labels)}" for name in every]
         bounded = self.tlds != "all"
         width = vocab.TLD_BYTES if bounded else vocab.TLD_BYTES_UNBOUNDED
         watched = "||".join(f"(p)=={port}" for port in self.ports)
@@ -94,6 +99,7 @@ class ProgramSettings:
         return [
             *flags,
             f"-DHOOK_TC={int(self.hook == 'tc')}",
+            f"-DRESPONSES={int(self.side == 'responses')}",
             *(["-DEXACT_EDNS=1"] if self.exact_edns else []),
             f"-DTLD_BYTES={width}",
             f"-DTLDS_BOUNDED={int(bounded)}",

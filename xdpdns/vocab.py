@@ -10,12 +10,22 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
+import dns.rcode
 import dns.rdatatype
 
 from xdpdns.errors import SettingsError
 
 DIMENSIONS = ("af", "proto", "qr", "do", "ad", "edns", "qtype", "tld")
-"""The labels that a row can have, in the order in which they are exported."""
+"""The labels that a row of queries can have, in the order in which they are exported."""
+
+RESPONSE_DIMENSIONS = ("af", "proto", "rcode", "tc", "aa", "ad", "do", "edns", "qtype", "tld")
+"""The same for responses."""
+
+SIDES = {"queries": DIMENSIONS, "responses": RESPONSE_DIMENSIONS}
+"""What a program counts, with its dimensions: messages to a watched port, or from one."""
+
+NONE = "~none"
+"""Stands for the type and the TLD of a response that has no question."""
 
 OTHER = "~other"
 """Stands for every value that is on no list. No TLD that is exported exactly can spell it."""
@@ -57,6 +67,18 @@ def outcomes() -> dict[str, str]:
     return {name: meaning for _symbol, name, meaning in _OUTCOME.findall(text)}
 
 
+COUNTED = {"queries": "query", "responses": "response"}
+"""The outcome of a packet that was counted in a row, by side."""
+
+_ONLY = {"queries": {"query", "opcode"}, "responses": {"response", "not_response"}}
+
+
+def outcomes_of(side: str) -> tuple[str, ...]:
+    """The outcomes that a program of this side can give."""
+    [other] = SIDES.keys() - {side}
+    return tuple(name for name in outcomes() if name not in _ONLY[other])
+
+
 # --- query types --------------------------------------------------------------------------------
 
 
@@ -80,6 +102,16 @@ def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
         else:
             runs.append((number, number))
     return runs
+
+
+# --- response codes -----------------------------------------------------------------------------
+
+_PSEUDO_RCODES = {253: "NODATA", 254: "REFERRAL", 255: OTHER}
+
+
+def rcode_text(number: int) -> str:
+    """The name of a response code, or of what shares NOERROR with answers (bpf/parse_rcode.h)."""
+    return _PSEUDO_RCODES.get(number) or dns.rcode.to_text(dns.rcode.Rcode.make(number))
 
 
 # --- EDNS sizes ---------------------------------------------------------------------------------
@@ -117,7 +149,7 @@ def tld_text(label: bytes) -> str:
     r"""A lower-cased last label as text; the root is `.`.
 
     Bytes other than printable ASCII, and `"`, `\`, `.`, and a `~` where the text would else be
-    `~other`, are written \DDD in decimal (RFC 1035 5.1).
+    `~other` or `~none`, are written \DDD in decimal (RFC 1035 5.1).
     """
     if not label:
         return "."
@@ -125,7 +157,7 @@ def tld_text(label: bytes) -> str:
         chr(byte) if 0x21 <= byte <= 0x7E and byte not in b'".\\' else f"\\{byte:03d}"
         for byte in label
     )
-    return f"\\126{text[1:]}" if text == OTHER else text
+    return f"\\126{text[1:]}" if text in (OTHER, NONE) else text
 
 
 @cache

@@ -34,11 +34,18 @@ int main(void)
 	SHOW(BIT_QR);
 	SHOW(BIT_DO);
 	SHOW(BIT_AD);
+	SHOW(BIT_AA);
+	SHOW(BIT_TC);
 	SHOW(EDNS_NONE);
 	SHOW(EDNS_UNSEEN);
 	SHOW(TLD_BYTES);
 	SHOW(TLD_LEN_OTHER);
 	SHOW(QTYPE_OTHER);
+	SHOW(TLD_LEN_NONE);
+	SHOW(QTYPE_NONE);
+	SHOW(RCODE_NODATA);
+	SHOW(RCODE_REFERRAL);
+	SHOW(RCODE_OTHER);
 	SHOW(PROTO_TCP);
 	SHOW(PROTO_UDP);
 	for (u32 i = 0; i < 16; i++) /* bits of the header's third and fourth byte */

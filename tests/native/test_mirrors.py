@@ -78,11 +78,15 @@ def test_overflows() -> None:
 def test_fields() -> None:
     found = constants()
     assert found["SIZE_STEP"] == decode.SIZE_STEP
-    assert {"qr", "do", "ad"} == decode._BITS.keys()
+    assert {"qr", "do", "ad", "aa", "tc"} == decode._BITS.keys()
     for name, bit in decode._BITS.items():
         assert found[f"BIT_{name.upper()}"] == bit
     assert found["TLD_LEN_OTHER"] == decode._TLD_LEN_OTHER
+    assert found["TLD_LEN_NONE"] == decode._TLD_LEN_NONE
     assert found["QTYPE_OTHER"] == decode._QTYPE_OTHER
+    assert found["QTYPE_NONE"] == decode._QTYPE_NONE
+    pseudo = {f"RCODE_{name.strip('~')}".upper(): n for n, name in vocab._PSEUDO_RCODES.items()}
+    assert {name: found[name] for name in pseudo} == pseudo
     numbers = {name: number for number, name in vocab.PROTO_NAMES.items()}
     assert numbers == {"tcp": found["PROTO_TCP"], "udp": found["PROTO_UDP"]}
 
@@ -96,7 +100,7 @@ def test_types() -> None:
 def test_tld_bytes() -> None:
     assert constants()["TLD_BYTES"] == vocab.TLD_BYTES
     assert max(map(len, vocab.iana_tlds())) <= vocab.TLD_BYTES < constants()["TLD_LEN_OTHER"]
-    assert 63 < vocab.TLD_BYTES_UNBOUNDED < constants()["TLD_LEN_OTHER"]
+    assert 63 < vocab.TLD_BYTES_UNBOUNDED < constants()["TLD_LEN_NONE"]
 
 
 @pytest.mark.parametrize("edges", EDGES, ids=str)
