@@ -17,8 +17,8 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from xdpdns import kernel
-from xdpdns.errors import AttachError, KernelError, MissingNeedError, OccupiedError
-from xdpdns.program import ENTRY
+from xdpdns.errors import AttachError, MissingNeedError, OccupiedError
+from xdpdns.hooks.owner import describe, is_ours
 
 # linux/if_link.h
 _NOEXIST, _SKB_MODE, _DRV_MODE, _REPLACE = 1, 2, 4, 16
@@ -224,47 +224,6 @@ def _refuse_occupied(link: Link) -> None:
                 else "xdpdns never replaces another's; detach it with the tool that put it there."
             )
         )
-
-
-def describe(ident: int) -> str:
-    """A program for people: its id and name."""
-    try:
-        fd = kernel.prog_fd(ident)
-    except KernelError:
-        return f"program {ident}"
-    try:
-        return f"program {ident}, {kernel.prog_info(fd).name or 'without a name'}"
-    finally:
-        os.close(fd)
-
-
-def is_ours(ident: int) -> bool:
-    """Whether a program in the kernel is xdpdns's: by its name and its maps' names."""
-    try:
-        fd = kernel.prog_fd(ident)
-    except KernelError:
-        return False
-    try:
-        info = kernel.prog_info(fd)
-        return info.name == ENTRY and "xdpdns_queries" in maps_of(info)
-    finally:
-        os.close(fd)
-
-
-def maps_of(info: kernel.ProgInfo) -> dict[str, kernel.MapInfo]:
-    """The maps of a program by name; those that vanish meanwhile are left out."""
-    found = {}
-    for ident in info.map_ids:
-        try:
-            fd = kernel.map_fd(ident)
-        except KernelError:
-            continue
-        try:
-            described = kernel.map_info(fd)
-        finally:
-            os.close(fd)
-        found[described.name] = described
-    return found
 
 
 def detach_ours(name: str) -> str:

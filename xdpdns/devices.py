@@ -12,7 +12,8 @@ from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, genlmsg
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.generic import GenericNetlinkSocket
 
-from xdpdns.attach import Link, Netlink, describe, is_ours
+from xdpdns.errors import MissingNeedError
+from xdpdns.hooks import Found, Hooks, Link, owner
 
 # linux/sockios.h, linux/ethtool.h
 _SIOCETHTOOL = 0x8946
@@ -36,9 +37,13 @@ BEFORE_NETDEV = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """An XDP program on an interface: its mode, what it is, whether xdpdns put it there."""
+    """A program on an interface: its hook, what it is, whether xdpdns put it there.
+
+    `mode` is `native`, `generic` or `offload` at XDP, else `tcx` or `clsact`.
+    """
 
     mode: str
+    direction: str
     name: str
     ours: bool
 
@@ -71,13 +76,19 @@ class _Netdev(genlmsg):  # type: ignore[misc]  # pyroute2 has no types
 
 def devices() -> list[Device]:
     """All interfaces of the network namespace that the calling thread is in."""
-    with Netlink() as netlink:
-        links = netlink.links()
     features = xdp_features()
-    return [_device(link, features) for link in links]
+    with Hooks() as hooks:
+        return [_device(link, _found(hooks, link), features) for link in hooks.links()]
 
 
-def _device(link: Link, features: dict[int, int] | None) -> Device:
+def _found(hooks: Hooks, link: Link) -> list[Found]:
+    try:
+        return hooks.found(link)
+    except MissingNeedError:  # only XDP programs are shown to everybody
+        return [Found("xdp", "ingress", mode, ident) for mode, ident in link.programs.items()]
+
+
+def _device(link: Link, found: list[Found], features: dict[int, int] | None) -> Device:
     name = driver(link.name)
     native: bool | None
     if features is not None:
@@ -85,7 +96,10 @@ def _device(link: Link, features: dict[int, int] | None) -> Device:
     else:
         native = True if name in BEFORE_NETDEV else None
     programs = tuple(
-        Program(mode, describe(ident), is_ours(ident)) for mode, ident in link.programs.items()
+        Program(
+            one.mode, one.direction, owner.describe(one.program_id), owner.is_ours(one.program_id)
+        )
+        for one in found
     )
     return Device(link.name, link.up, name, native, programs)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,9 +12,11 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _KINDS = {
-    "anon_inode:bpf-prog": re.compile(r"^prog_id:\s*(\d+)$", re.MULTILINE),
-    "anon_inode:bpf-map": re.compile(r"^map_id:\s*(\d+)$", re.MULTILINE),
+    "anon_inode:bpf-prog": "prog",
+    "anon_inode:bpf_link": "prog",  # a link holds a program on a hook
+    "anon_inode:bpf-map": "map",
 }
+_IDS = re.compile(r"^(prog|map)_id:\s*(\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,12 +40,18 @@ class Holder:
 
 
 class Holders:
-    """All such processes, as they were when this was made; fdinfo has the ids since Linux 4.13."""
+    """All such processes, as they were when this was made; fdinfo has the ids since Linux 4.13.
 
-    def __init__(self, proc: Path = _PROC) -> None:
+    A look that would take longer than so many seconds leaves the rest of the processes out.
+    """
+
+    def __init__(self, proc: Path = _PROC, seconds: float = math.inf) -> None:
+        deadline = time.monotonic() + seconds
         self._pids: dict[tuple[str, int], set[int]] = defaultdict(set)
         self._proc = proc
         for process in proc.glob("[0-9]*"):
+            if time.monotonic() > deadline:
+                break
             try:
                 self._look_into(process)
             except OSError:
@@ -49,19 +59,19 @@ class Holders:
 
     def of(self, program: int, maps: Iterable[int] = ()) -> tuple[Holder, ...]:
         """Those that hold a program or one of these maps (ids), by process id."""
-        pids = set(self._pids.get(("anon_inode:bpf-prog", program), ()))
+        pids = set(self._pids.get(("prog", program), ()))
         for ident in maps:
-            pids |= self._pids.get(("anon_inode:bpf-map", ident), set())
+            pids |= self._pids.get(("map", ident), set())
         found = (self._describe(pid) for pid in sorted(pids))
         return tuple(holder for holder in found if holder is not None)
 
     def _look_into(self, process: Path) -> None:
         for link in (process / "fd").iterdir():
-            kind = str(link.readlink())
-            if pattern := _KINDS.get(kind):
+            if wanted := _KINDS.get(str(link.readlink())):
                 text = (process / "fdinfo" / link.name).read_text()
-                for ident in pattern.findall(text):
-                    self._pids[kind, int(ident)].add(int(process.name))
+                for kind, ident in _IDS.findall(text):
+                    if kind == wanted:
+                        self._pids[kind, int(ident)].add(int(process.name))
 
     def _describe(self, pid: int) -> Holder | None:
         try:

@@ -22,6 +22,7 @@ from xdpdns.snapshot import Snapshot
 if TYPE_CHECKING:
     from xdpdns.check import Report
     from xdpdns.demo import Look, Result, View
+    from xdpdns.devices import Program
     from xdpdns.holders import Holder
     from xdpdns.plan import Plan
     from xdpdns.status import ProgramStatus, Status
@@ -102,7 +103,7 @@ def check(report: Report) -> None:
             hints.add_row("", f"[dim]-> {escape(hint.mend)}[/]")
     interfaces = _plain("interface", "driver", "native XDP", "state")
     for one in report.interfaces:
-        taken = [f"{'xdpdns' if p.ours else p.name} in {p.mode} mode" for p in one.programs]
+        taken = [f"{'xdpdns' if p.ours else p.name} in {_hook(p)}" for p in one.programs]
         state = ["up" if one.up else "down", *taken]
         native = {True: "yes", False: "no, generic only", None: "unknown"}[one.native]
         interfaces.add_row(one.interface, one.driver or "none", native, escape(", ".join(state)))
@@ -121,13 +122,13 @@ def check(report: Report) -> None:
 def status(found: Status) -> None:
     """Print a line for each program, and what it takes to see or mend more."""
     console = _console()
-    table = _plain("interface", "mode", "program", "since", "cost", "rows", "held by")
+    table = _plain("interface", "hook", "program", "since", "cost", "rows", "held by")
     programs = [(one, program) for one in found.interfaces for program in one.programs]
     for one, program in programs:
         rows = program.rows
         table.add_row(
             one.interface + ("" if one.up else " (down)"),
-            program.mode,
+            _hook(program),
             f"{program.id} " + ("xdpdns" if program.ours else f"{program.name or '?'} (not ours)"),
             _since(program.loaded_at),
             _cost(program),
@@ -142,7 +143,7 @@ def status(found: Status) -> None:
             console.print()
     else:
         names = ", ".join(one.interface for one in found.interfaces)
-        console.print(f"No XDP program is attached to {names}.")
+        console.print(f"No program is attached to {names}.")
     for one, program in programs:
         if program.ours and not program.holders:
             console.print(
@@ -154,6 +155,13 @@ def status(found: Status) -> None:
             "The kernel times programs only on request, at 20 to 40 ns a packet: "
             "`sysctl kernel.bpf_stats_enabled=1`, or `xdpdns attach --program-stats`."
         )
+
+
+def _hook(program: ProgramStatus | Program) -> str:
+    """XDP by its mode, else where at TC."""
+    if program.mode in ("tcx", "clsact"):
+        return f"{program.mode} {program.direction}"
+    return f"{program.mode} mode"
 
 
 def _cost(program: ProgramStatus) -> str:

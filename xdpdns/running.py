@@ -19,9 +19,9 @@ from types import TracebackType
 from typing import Self
 
 from xdpdns import kernel, meta
-from xdpdns.attach import Link, Netlink, is_ours
 from xdpdns.decode import Decoder
 from xdpdns.errors import KernelError, NotRunningError, UnreadableError
+from xdpdns.hooks import Found, Hooks, Link, owner
 from xdpdns.meta import Meta
 from xdpdns.snapshot import Snapshot
 
@@ -34,7 +34,7 @@ class RunningProgram:
 
     Attributes:
         interface: where it was found.
-        mode: its hook there: `native`, `generic`.
+        mode: its hook there: `native`, `generic`, `tcx` or `clsact`.
         info: the kernel's description of it; `info.id` is the program's id.
         meta: its options and layouts.
     """
@@ -89,10 +89,10 @@ class RunningProgram:
         self.close()
 
 
-def running(interface: str, netlink: Netlink | None = None) -> RunningProgram:
+def running(interface: str, hooks: Hooks | None = None) -> RunningProgram:
     """Our program on an interface of the calling thread's network namespace.
 
-    `netlink` is a socket of the same thread, for who asks often.
+    `hooks` are of the same thread, for who asks often.
 
     Raises:
         NotRunningError: there is no program, or only somebody else's.
@@ -100,49 +100,55 @@ def running(interface: str, netlink: Netlink | None = None) -> RunningProgram:
         AttachError: there is no such interface.
         MissingNeedError: not root.
     """
-    if netlink is None:
-        with Netlink() as own:
+    if hooks is None:
+        with Hooks() as own:
             return running(interface, own)
-    link = netlink.link(interface)
-    for mode, ident in link.programs.items():
-        if program := _open(interface, mode, ident):
+    for found in hooks.found(hooks.link(interface)):
+        if found.direction == "ingress" and (program := _open(interface, found)):
             return program
     raise NotRunningError(
         f"no xdpdns counts on {interface}: start one with `xdpdns attach {interface}`."
     )
 
 
-def counted(netlink: Netlink | None = None) -> list[str]:
+def counted(hooks: Hooks | None = None) -> list[str]:
     """The interfaces of the calling thread's network namespace on which a program of ours is."""
-    if netlink is None:
-        with Netlink() as own:
+    if hooks is None:
+        with Hooks() as own:
             return counted(own)
-    return [link.name for link in netlink.links() if program_id(link)]
+    return [link.name for link in hooks.links() if program_id(hooks, link)]
 
 
-def program_id(link: Link) -> int | None:
-    """The id of our program on an interface, as netlink showed it; None if there is none."""
-    return next((ident for ident in link.programs.values() if is_ours(ident)), None)
+def program_id(hooks: Hooks, link: Link) -> int | None:
+    """The id of our program on an interface; None if there is none."""
+    return next(
+        (
+            found.program_id
+            for found in hooks.found(link)
+            if found.direction == "ingress" and owner.is_ours(found.program_id)
+        ),
+        None,
+    )
 
 
-def _open(interface: str, mode: str, ident: int) -> RunningProgram | None:
+def _open(interface: str, found: Found) -> RunningProgram | None:
     """The program, if it is ours and still there."""
     try:
-        fd = kernel.prog_fd(ident)
+        fd = kernel.prog_fd(found.program_id)
         try:
             info = kernel.prog_info(fd)
-            if not is_ours(ident):
+            if not owner.is_ours(found.program_id):
                 return None
-            found = meta.read(info)
-            if found is None:
+            described = meta.read(info)
+            if described is None:
                 raise UnreadableError(
                     f"the program on {interface} carries no description of its counters (a kernel "
                     "before 5.10, or an older xdpdns): read them from its agent's /metrics."
                 )
-            return RunningProgram(interface, mode, info, found)
+            return RunningProgram(interface, found.mode, info, described)
         finally:
             os.close(fd)
     except KernelError as error:
         if error.errno == errno.ENOENT:
-            return None  # taken off since netlink showed it
+            return None  # taken off since it was found
         raise

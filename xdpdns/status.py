@@ -1,4 +1,4 @@
-"""What XDP programs are on the interfaces of a network namespace, ours or not: `xdpdns status`.
+"""What programs are on the hooks of all interfaces, ours or not: `xdpdns status`.
 
 Everything is the kernel's own word; nothing is asked of a running agent, so the program of an agent
 that was killed is seen too.
@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from xdpdns import kernel
-from xdpdns.attach import Link, Netlink, is_ours, maps_of
 from xdpdns.errors import KernelError
 from xdpdns.holders import Holder, Holders
+from xdpdns.hooks import Found, Hooks, Link, owner
 
-_QUERIES = "xdpdns_queries"
+_ROWS = ("xdpdns_queries", "xdpdns_response")  # names are cut to 15 bytes in the kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,12 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class ProgramStatus:
-    """An XDP program on an interface.
+    """A program on an interface.
 
     Attributes:
-        mode: `native`, `generic` or `offload`.
+        hook: `xdp`, `tcx` or `clsact`.
+        direction: `ingress` or `egress`.
+        mode: `native`, `generic` or `offload` at XDP, else the hook again.
         id: the kernel's id of it.
         name: its name in the kernel, cut to 15 bytes there; may be empty.
         ours: whether xdpdns put it there.
@@ -46,6 +48,8 @@ class ProgramStatus:
             interface does.
     """
 
+    hook: str
+    direction: str
     mode: str
     id: int
     name: str
@@ -82,10 +86,10 @@ def status() -> Status:
     Raises:
         MissingNeedError: not root (CAP_SYS_ADMIN is needed to open programs by their id).
     """
-    with Netlink() as netlink:
-        links = netlink.links()
     holders = Holders()
-    return Status(tuple(_interface(link, holders) for link in links), kernel.stats_enabled())
+    with Hooks() as hooks:
+        interfaces = [_interface(link, hooks.found(link), holders) for link in hooks.links()]
+    return Status(tuple(interfaces), kernel.stats_enabled())
 
 
 def to_json(status: Status) -> dict[str, Any]:
@@ -102,28 +106,30 @@ def to_json(status: Status) -> dict[str, Any]:
     return made
 
 
-def _interface(link: Link, holders: Holders) -> InterfaceStatus:
+def _interface(link: Link, found: list[Found], holders: Holders) -> InterfaceStatus:
     programs = []
-    for mode, ident in link.programs.items():
+    for one in found:
         try:
-            fd = kernel.prog_fd(ident)
+            fd = kernel.prog_fd(one.program_id)
         except KernelError as error:
             if error.errno == errno.ENOENT:
                 continue  # taken off since we asked
             raise
         try:
-            programs.append(_program(mode, fd, holders))
+            programs.append(_program(one, fd, holders))
         finally:
             os.close(fd)
     return InterfaceStatus(link.name, link.index, link.up, link.mtu, tuple(programs))
 
 
-def _program(mode: str, fd: int, holders: Holders) -> ProgramStatus:
+def _program(found: Found, fd: int, holders: Holders) -> ProgramStatus:
     info = kernel.prog_info(fd)
-    ours = is_ours(info.id)
+    ours = owner.is_ours(info.id)
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - info.load_time_ns / 1e9
     return ProgramStatus(
-        mode=mode,
+        hook=found.hook,
+        direction=found.direction,
+        mode=found.mode,
         id=info.id,
         name=info.name,
         ours=ours,
@@ -136,7 +142,8 @@ def _program(mode: str, fd: int, holders: Holders) -> ProgramStatus:
 
 
 def _rows(info: kernel.ProgInfo) -> Rows | None:
-    described = maps_of(info).get(_QUERIES)
+    maps = owner.maps_of(info)
+    described = next((maps[name] for name in _ROWS if name in maps), None)
     if described is None:
         return None
     fd = kernel.map_fd(described.id)

@@ -23,7 +23,7 @@ from tests.bench.figures import Cell, Sample, Table, verdict
 from tests.netns.actors import start_nsd
 from tests.netns.lab import SERVER4, Lab, Process
 from xdpdns import kernel
-from xdpdns.attach import Netlink
+from xdpdns.hooks import Attachment, Hooks
 from xdpdns.loader import LoadedProgram
 from xdpdns.program import compile_program
 from xdpdns.settings import ProgramSettings
@@ -73,15 +73,15 @@ def bare() -> Iterator[None]:
 def attached(lab: Lab, fd: int, mode: str) -> Iterator[None]:
     """A program on the server's interface."""
 
-    def put() -> None:
-        with Netlink() as netlink:
-            netlink.attach("eth0", fd, mode)
+    def put() -> Attachment:
+        with Hooks() as hooks:
+            return hooks.attach("eth0", fd, mode=mode)
 
     def take() -> None:
-        with Netlink() as netlink:
-            netlink.detach("eth0", mode, fd)
+        with Hooks() as hooks:
+            hooks.detach(made)
 
-    lab.server.inside(put)
+    made = lab.server.inside(put)
     try:
         yield
     finally:

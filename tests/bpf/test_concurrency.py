@@ -19,7 +19,7 @@ from tests.netns.lab import Lab
 from tests.truth.loading import EXACT, load, settings
 from tests.truth.reference import tabulate
 from xdpdns import kernel
-from xdpdns.attach import Netlink
+from xdpdns.hooks import Hooks
 from xdpdns.loader import LoadedProgram
 from xdpdns.settings import ProgramSettings
 from xdpdns.snapshot import Snapshot
@@ -123,8 +123,8 @@ def test_one_key_ten_million_live_frames(
 
 
 def _attach(fd: int) -> None:
-    with Netlink() as netlink:
-        assert netlink.attach("eth0", fd, "native") == "native"
+    with Hooks() as hooks:
+        assert hooks.attach("eth0", fd, mode="native").mode == "native"
 
 
 def test_one_key_ten_million_runs(

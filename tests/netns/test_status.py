@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.netns.actors import guardians, kill_agent
+from tests.netns.actors import supervisors, kill_agent
 from tests.netns.foreign import by_bpftool
 from tests.netns.lab import Lab, wait_until
 
@@ -53,7 +53,7 @@ def agent(lab: Lab, *options: str) -> Iterator[int]:
 
 def test_nothing(lab: Lab) -> None:
     assert eth0(lab) == []
-    assert "No XDP program is attached to " in said(lab, "text")
+    assert "No program is attached to " in said(lab, "text")
 
 
 @pytest.mark.parametrize("mode", ["native", "generic"])
@@ -67,7 +67,7 @@ def test_ours(lab: Lab, mode: str) -> None:
         assert program["id"] == lab.server.xdp_program()
         assert (program["ours"], program["mode"]) == (True, mode)
         assert program["rows"] == {"entries": 2, "max_entries": 4711}
-        assert [holder["pid"] for holder in program["holders"]] == [pid, *guardians(pid)]
+        assert [holder["pid"] for holder in program["holders"]] == [pid, *supervisors(pid)]
         for holder in program["holders"]:
             truth = Path(f"/proc/{holder['pid']}/status").read_text()
             assert f"CapEff:\t{holder['capabilities']}\n" in truth

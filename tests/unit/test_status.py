@@ -14,6 +14,8 @@ from xdpdns.status import InterfaceStatus, ProgramStatus, Rows, Status, to_json
 
 AGENT = Holder(4711, "xdpdns", 23456, "0000000000000000", 41_000_000)
 OURS = ProgramStatus(
+    hook="xdp",
+    direction="ingress",
     mode="native",
     id=7,
     name="xdpdns_ingress",

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 from xdpdns import bpf_link, kernel
 from xdpdns.errors import KernelError
+from xdpdns.holders import Holders
 
 _PREFIX = "xdpdns_"
 _DISPATCHER = "xdp_dispatcher"
 """The program by which libxdp has several programs share the hook."""
 
 _MOUNTS = Path("/proc/self/mounts")
-_PROC = Path("/proc")
 _MOST_PINS, _MOST_LINKS, _MOST_SECONDS = 2000, 1000, 0.5
 
 
@@ -130,45 +128,14 @@ def links(ident: int) -> list[int]:
     return found
 
 
-def holders(seconds: float = _MOST_SECONDS) -> dict[int, list[int]]:
-    """Process ids by the id of the BPF programs that they hold open, by themselves or by a link.
-
-    From fdinfo (4.13). After `seconds` the rest of the processes is left out.
-    """
-    found: dict[int, list[int]] = {}
-    deadline = time.monotonic() + seconds
-    for process in _PROC.glob("[0-9]*"):
-        if time.monotonic() > deadline:
-            break
-        try:
-            for link in (process / "fd").iterdir():
-                if not str(link.readlink()).startswith(("anon_inode:bpf-prog", "anon_inode:bpf_l")):
-                    continue
-                text = (process / "fdinfo" / link.name).read_text()
-                for ident in re.findall(r"^prog_id:\s*(\d+)$", text, re.MULTILINE):
-                    pids = found.setdefault(int(ident), [])
-                    if int(process.name) not in pids:
-                        pids.append(int(process.name))
-        except OSError:
-            continue  # it ended meanwhile, or is not ours to look into
-    return found
-
-
 def _traces(ident: int) -> Iterator[str]:
     """Where else a program is known: links, pins, processes; the first few of each."""
     for link in links(ident)[:1]:
         yield f"held by the BPF link {link}"
     for path in pins(ident)[:2]:
         yield f"pinned at {path}"
-    for pid in holders().get(ident, [])[:2]:
-        yield f"held by {_command(pid)} (pid {pid})"
-
-
-def _command(pid: int) -> str:
-    try:
-        return (_PROC / str(pid) / "comm").read_text().strip() or "a process"
-    except OSError:
-        return "a process"
+    for holder in Holders(seconds=_MOST_SECONDS).of(ident)[:2]:
+        yield f"held by {holder.command} (pid {holder.pid})"
 
 
 def _pinned() -> Iterator[tuple[Path, int | None]]:
