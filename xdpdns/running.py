@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -67,6 +68,11 @@ class RunningProgram:
         layouts = self.meta.layouts
         self._decoder = Decoder(layouts["key"], layouts["counters"], self.meta.settings)
 
+    @property
+    def side(self) -> str:
+        """What it counts: `queries` or `responses`."""
+        return self.meta.settings.side
+
     def snapshot(self) -> Snapshot:
         """Read all counters; about 0.6 microseconds a row."""
         return self._decoder.snapshot(self._maps)
@@ -90,9 +96,9 @@ class RunningProgram:
 
 
 def running(interface: str, hooks: Hooks | None = None) -> RunningProgram:
-    """Our program on an interface of the calling thread's network namespace.
+    """Our program that counts queries on an interface of the calling thread's network namespace.
 
-    `hooks` are of the same thread, for who asks often.
+    `hooks` are those of the same thread, for who asks often.
 
     Raises:
         NotRunningError: there is no program, or only somebody else's.
@@ -100,15 +106,32 @@ def running(interface: str, hooks: Hooks | None = None) -> RunningProgram:
         AttachError: there is no such interface.
         MissingNeedError: not root.
     """
+    found = programs(interface, hooks)
+    chosen = next((one for one in found if one.side == "queries"), None)
+    for one in found:
+        if one is not chosen:
+            one.close()
+    if chosen is None:
+        raise not_running(interface)
+    return chosen
+
+
+def programs(interface: str, hooks: Hooks | None = None) -> list[RunningProgram]:
+    """All programs of ours on an interface, whatever they count; raises as running() does.
+
+    Empty where there are none.
+    """
     if hooks is None:
         with Hooks() as own:
-            return running(interface, own)
-    for found in hooks.found(hooks.link(interface)):
-        if found.direction == "ingress" and (program := _open(interface, found)):
-            return program
-    raise NotRunningError(
-        f"no xdpdns counts on {interface}: start one with `xdpdns attach {interface}`."
-    )
+            return programs(interface, own)
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(program)
+            for one in ours(hooks.link(interface), hooks)
+            if (program := _open(interface, one)) is not None
+        ]
+        stack.pop_all()  # they are the caller's now
+    return opened
 
 
 def counted(hooks: Hooks | None = None) -> list[str]:
@@ -116,36 +139,49 @@ def counted(hooks: Hooks | None = None) -> list[str]:
     if hooks is None:
         with Hooks() as own:
             return counted(own)
-    return [link.name for link in hooks.links() if program_id(hooks, link)]
+    return [link.name for link in hooks.links() if ours(link, hooks)]
 
 
-def program_id(hooks: Hooks, link: Link) -> int | None:
-    """The id of our program on an interface; None if there is none."""
-    return next(
-        (
-            found.program_id
-            for found in hooks.found(link)
-            if found.direction == "ingress" and owner.is_ours(found.program_id)
-        ),
-        None,
+def ours(link: Link, hooks: Hooks) -> list[Found]:
+    """Where programs of ours are on an interface.
+
+    Raises:
+        MissingNeedError: there are programs, and we may not look at them.
+    """
+    found = hooks.found(link)
+    for one in found[:1]:
+        _permitted(one.program_id)
+    return [one for one in found if owner.is_ours(one.program_id)]
+
+
+def not_running(interface: str) -> NotRunningError:
+    """That nothing of ours is there, in a sentence."""
+    return NotRunningError(
+        f"no xdpdns counts on {interface}: start one with `xdpdns attach {interface}`."
     )
 
 
-def _open(interface: str, found: Found) -> RunningProgram | None:
-    """The program, if it is ours and still there."""
+def _permitted(ident: int) -> None:
     try:
-        fd = kernel.prog_fd(found.program_id)
+        os.close(kernel.prog_fd(ident))
+    except KernelError as error:
+        if error.errno != errno.ENOENT:
+            raise
+
+
+def _open(interface: str, where: Found) -> RunningProgram | None:
+    """The program, if it is still there."""
+    try:
+        fd = kernel.prog_fd(where.program_id)
         try:
             info = kernel.prog_info(fd)
-            if not owner.is_ours(found.program_id):
-                return None
-            described = meta.read(info)
-            if described is None:
+            found = meta.read(info)
+            if found is None:
                 raise UnreadableError(
                     f"the program on {interface} carries no description of its counters (a kernel "
                     "before 5.10, or an older xdpdns): read them from its agent's /metrics."
                 )
-            return RunningProgram(interface, found.mode, info, described)
+            return RunningProgram(interface, where.mode, info, found)
         finally:
             os.close(fd)
     except KernelError as error:
