@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from xdpdns import __version__
 from xdpdns.cli.attach import attach, detach
+from xdpdns.cli.completion import completion
 from xdpdns.cli.config import config
 from xdpdns.cli.config_file import DEFAULT, WITHOUT_FILE, chosen, read
 from xdpdns.cli.demo import demo
@@ -61,6 +61,14 @@ class Commands(click.Group):
             ctx.exit(1)
 
 
+def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from xdpdns.about import about
+
+        click.echo(about())
+        ctx.exit()
+
+
 @click.group(
     cls=Commands,
     context_settings={
@@ -74,7 +82,14 @@ class Commands(click.Group):
     type=click.Path(path_type=Path, dir_okay=False),
     help=f"The file of options, instead of {DEFAULT}: see `xdpdns config`.",
 )
-@click.version_option(__version__, prog_name="xdpdns")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Print the versions of xdpdns, its BPF program, the kernel and BCC.",
+)
 def main(config: Path | None) -> None:
     """Count the DNS queries that reach a nameserver, in the kernel, and serve them to Prometheus.
 
@@ -87,5 +102,5 @@ def main(config: Path | None) -> None:
     """
 
 
-for command in (check, attach, detach, status, plan, demo, replay, report, config):
+for command in (check, attach, detach, status, plan, demo, replay, report, config, completion):
     main.add_command(command)
