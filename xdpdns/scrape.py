@@ -13,7 +13,7 @@ import prometheus_client
 from prometheus_client import openmetrics
 from prometheus_client.registry import Collector
 
-from xdpdns.exposition import OPENMETRICS_EOF, compress, render
+from xdpdns.exposition import OPENMETRICS_EOF, Renderer, compress
 from xdpdns.families import AgentState, InterfaceState, agent_families, families
 
 log = logging.getLogger(__name__)
@@ -72,6 +72,7 @@ class Scraper:
         self._collect = collect
         self._collectors = collectors
         self._failures = Failures({"interfaces": 0, "render": 0} | dict.fromkeys(collectors, 0))
+        self._interfaces, self._agent = Renderer(), Renderer()
         self._seconds = 0.0
 
     def scrape(self, variants: Collection[Variant]) -> dict[Variant, bytes]:
@@ -90,14 +91,16 @@ class Scraper:
         return bodies
 
     def _text(self, states: list[InterfaceState], om: bool) -> bytes:
-        parts = [render(families(states, self._failures.add), om, self._failures.add)]
+        parts = [
+            self._interfaces.render(families(states, self._failures.add), om, self._failures.add)
+        ]
         for name, collector in self._collectors.items():
             try:
                 parts.append(_generate(collector, om))
             except Exception as error:  # whatever it is, the rest must be served
                 self._failures.add(name, error)
         agent = AgentState(self._seconds, self._failures.counts)  # last: it counts those failures
-        parts.append(render(agent_families(agent), om, self._failures.add))
+        parts.append(self._agent.render(agent_families(agent), om, self._failures.add))
         if om:
             parts.append(OPENMETRICS_EOF)
         return b"".join(parts)

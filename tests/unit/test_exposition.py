@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.metrics_fixture import ROW, SNAPSHOT, STATE, parsed, series, state
 from xdpdns.catalogue import DIMENSIONS
-from xdpdns.exposition import OPENMETRICS_EOF, compress, escape, render, wants_gzip
+from xdpdns.exposition import OPENMETRICS_EOF, Renderer, compress, escape, render, wants_gzip
 from xdpdns.exposition import wants_openmetrics as wants
 from xdpdns.families import AgentState, InterfaceState, agent_families, families
 
@@ -27,6 +27,9 @@ PROMETHEUS_3 = (
 
 def fail(collector: str, error: Exception) -> None:
     raise AssertionError(collector) from error
+
+
+ONCE = (False, fail)
 
 
 def scrape(states: list[InterfaceState], openmetrics: bool) -> bytes:
@@ -125,6 +128,29 @@ def test_hostile_rows_come_back_from_the_reference_parser(rows: set[tuple[str, s
     samples = parsed(scrape([state(queries, ("edns", "tld"))], True), True)
     for (edns, tld), i in queries.items():
         assert samples[series("xdpdns_queries_total", interface="eth0", edns=edns, tld=tld)] == i
+
+
+def test_a_percent_sign_is_only_text() -> None:
+    text = scrape([state({("100%d%a",): 5, ("%%",): 0}, ("tld",))], False).decode()
+    assert 'tld="100%d%a"} 5\n' in text
+    assert 'tld="%%"} 0\n' in text
+
+
+@given(st.lists(st.lists(st.tuples(HOSTILE, HOSTILE), max_size=5, unique=True), max_size=4))
+def test_what_is_remembered_changes_nothing(scrapes: list[list[tuple[str, str]]]) -> None:
+    renderer = Renderer()
+    for at, rows in enumerate(scrapes):
+        queries: Rows = {row: at + i for i, row in enumerate(rows)}
+        made = families([state(queries, ("edns", "tld"))], fail)
+        for openmetrics in (False, True):
+            assert renderer.render(made, openmetrics, fail) == render(made, openmetrics, fail)
+
+
+def test_interfaces_that_have_gone_are_not_remembered() -> None:
+    renderer = Renderer()
+    renderer.render(families([replace(STATE, interface=f"veth{i}") for i in range(9)], fail), *ONCE)
+    renderer.render(families([STATE], fail), *ONCE)
+    assert {fixed for _name, _labels, fixed in renderer._known} == {("eth0",)}
 
 
 @pytest.mark.parametrize("rows", [1, 4095, 4096, 4097, 10000])
