@@ -22,6 +22,8 @@ _LINK_GET_FD_BY_ID, _LINK_GET_NEXT_ID, _LINK_DETACH = 30, 31, 34
 
 # enum bpf_attach_type
 TCX_INGRESS, TCX_EGRESS = 46, 47
+_XDP = 37
+_XDP_GENERIC, _XDP_NATIVE = 2, 4  # XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE (linux/if_link.h)
 
 # enum bpf_link_type
 TYPE_XDP, TYPE_TCX = 6, 11
@@ -71,6 +73,16 @@ def link_create(program: int, ifindex: int, hook: int, revision: int = 0) -> int
     since.
     """
     attr = struct.pack("<4II4xQ", program, ifindex, hook, _F_BEFORE, 0, revision)
+    return kernel._bpf(_LINK_CREATE, attr, "attach the program by a BPF link")
+
+
+def xdp_link_create(program: int, ifindex: int, *, native: bool) -> int:
+    """Put a program at XDP where there is none, and return the link's fd (5.9).
+
+    EBUSY says that there is one. `native` is in the driver, else right behind it.
+    """
+    flags = _XDP_NATIVE if native else _XDP_GENERIC
+    attr = struct.pack("<4I", program, ifindex, _XDP, flags)
     return kernel._bpf(_LINK_CREATE, attr, "attach the program by a BPF link")
 
 

@@ -181,6 +181,14 @@ def test_a_link_ends_with_its_last_holder_unless_it_is_pinned(
         os.close(program)
 
 
+def test_this_kernel_has_tcx(lab: Lab) -> None:
+    def look() -> None:
+        with Hooks() as hooks:
+            assert hooks.at_tc() == "tcx"
+
+    lab.server.inside(look)
+
+
 def test_no_egress_at_xdp(lab: Lab) -> None:
     program = load("xdp")
 

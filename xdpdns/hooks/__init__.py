@@ -23,12 +23,12 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from xdpdns import bpf_link, kernel
 from xdpdns.errors import AttachError, KernelError, MissingNeedError, OccupiedError
-from xdpdns.hooks import owner
+from xdpdns.hooks import owner, tcx
 from xdpdns.hooks.attachment import Attachment, Direction, Found, Hook
 from xdpdns.hooks.clsact import Clsact
 from xdpdns.hooks.link import Link, from_message
-from xdpdns.hooks.tcx import Tcx
 from xdpdns.hooks.xdp import Xdp
+from xdpdns.suggest import did_you_mean
 
 __all__ = ["Attachment", "Direction", "Found", "Hook", "Hooks", "Link", "detach_ours"]
 
@@ -54,7 +54,7 @@ class Hooks:
         self._route = IPRoute()
         self._kinds: dict[Hook, _Kind] = {
             "xdp": Xdp(self._route),
-            "tcx": Tcx(),
+            "tcx": tcx.Tcx(),
             "clsact": Clsact(self._route),
         }
 
@@ -90,9 +90,9 @@ class Hooks:
                 raise MissingNeedError(
                     "the kernel does not permit to look at interfaces: run as root.", errno.EPERM
                 ) from error
-            raise AttachError(
-                f"there is no interface {name}: `ip -brief link` lists those there are."
-            ) from error
+            meant = did_you_mean(name, (link.name for link in self.links()))
+            mend = meant or "`ip -brief link` lists those there are."
+            raise AttachError(f"there is no interface {name}: {mend}") from error
 
     def link_at(self, index: int) -> Link | None:
         """One interface by its index; None if it is gone."""
@@ -143,6 +143,10 @@ class Hooks:
         """
         link = self.check(name, hook, direction)
         return self._kinds[hook].attach(link, program, direction, mode)
+
+    def at_tc(self) -> Hook:
+        """The better hook at TC that this kernel has: where packets that leave are seen."""
+        return "tcx" if tcx.supported() else "clsact"
 
     def adopt(self, link: Link, found: Found, program: int, link_fd: int = -1) -> Attachment:
         """What is attached already, as an Attachment; `link_fd` is the BPF link's at TCX."""

@@ -15,29 +15,38 @@ from pathlib import Path
 from xdpdns import bpf_link, kernel
 from xdpdns.errors import KernelError
 from xdpdns.holders import Holders
+from xdpdns.hooks.link import Link
 
 _PREFIX = "xdpdns_"
 _DISPATCHER = "xdp_dispatcher"
-"""The program by which libxdp has several programs share the hook."""
+"""The program by which libxdp has several programs share the hook.
+
+Its list is in its read-only data and so fixed; each program is another one's freplace extension,
+loaded for this dispatcher. So libxdp makes a new dispatcher, attaches all programs to it once more
+and swaps, under a lock of its own; and again when one leaves, which a process that was killed can't
+do. That is why we don't join.
+"""
 
 _MOUNTS = Path("/proc/self/mounts")
 _MOST_PINS, _MOST_LINKS, _MOST_SECONDS = 2000, 1000, 0.5
 
 
-def taken(interface: str, ident: int, mode: str) -> str:
+def taken(link: Link, ident: int, mode: str) -> str:
     """Why an XDP hook can't be had: who has it, and what to do."""
     if is_ours(ident):
-        return counted_already(interface, ident, f"{mode} mode")
+        return counted_already(link.name, ident, f"{mode} mode")
     told = ", ".join((describe(ident), f"{mode} mode", *_traces(ident)))
     tcx = "`--hook tcx` counts the same packets after the XDP program, those that it passes"
     if name_of(ident) == _DISPATCHER:
+        names = _dispatched(link.index, ident)
+        runs = f", which runs {', '.join(names)}" if names else ""
         return (
-            f"the XDP hook of {interface} belongs to libxdp's dispatcher ({told}): to join it, it "
-            "would have to be replaced as a whole by one that libxdp builds anew, and xdpdns "
+            f"the XDP hook of {link.name} belongs to libxdp's dispatcher ({told}){runs}: a program "
+            "joins only by replacing the whole dispatcher with one that is built anew, and xdpdns "
             f"replaces nobody's program; {tcx}."
         )
     return (
-        f"{interface} has an XDP program already ({told}): xdpdns never replaces another's; "
+        f"{link.name} has an XDP program already ({told}): xdpdns never replaces another's; "
         f"detach it with the tool that put it there, or {tcx}."
     )
 
@@ -138,13 +147,29 @@ def _traces(ident: int) -> Iterator[str]:
         yield f"held by {holder.command} (pid {holder.pid})"
 
 
+def _dispatched(index: int, ident: int) -> list[str]:
+    """The names of the programs that a dispatcher runs, by libxdp's pins."""
+    found = []
+    for mount in _mounts():
+        for path in sorted((mount / "xdp" / f"dispatch-{index}-{ident}").glob("*-prog")):
+            program = _program_of(path)
+            if program is not None:
+                found.append(name_of(program) or path.name)
+    return found
+
+
+def _mounts() -> list[Path]:
+    """Where BPF file systems are mounted, seen from here."""
+    lines = (line.split() for line in _MOUNTS.read_text().splitlines())
+    # \040 stands for a space, and so on
+    return [
+        Path(path.encode().decode("unicode_escape")) for _, path, kind, *_ in lines if kind == "bpf"
+    ]
+
+
 def _pinned() -> Iterator[tuple[Path, int | None]]:
     """Every pin with the id of its program; None for maps and what can't be opened."""
-    for line in _MOUNTS.read_text().splitlines():
-        _, folder, kind = line.split()[:3]
-        if kind != "bpf":
-            continue
-        mount = folder.encode().decode("unicode_escape")  # such as \040 for a space
+    for mount in _mounts():
         for parent, _, files in os.walk(mount):
             for name in files:
                 path = Path(parent, name)

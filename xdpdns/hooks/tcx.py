@@ -23,6 +23,18 @@ _TYPES: dict[Direction, int] = {
     "egress": bpf_link.TCX_EGRESS,
 }
 _TRIES = 100
+_NO_INTERFACE = 0x7FFFFFFF
+
+
+def supported() -> bool:
+    """Whether this kernel has TCX."""
+    try:
+        bpf_link.query(_NO_INTERFACE, bpf_link.TCX_INGRESS)
+    except KernelError as error:
+        if error.errno == errno.EPERM:
+            raise
+        return error.errno != errno.EINVAL  # ENODEV: it did look for the interface
+    return True
 
 
 class Tcx:

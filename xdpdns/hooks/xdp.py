@@ -49,7 +49,7 @@ class Xdp:
                 "the XDP hook sees no packets that leave: count them with `--hook tcx`."
             )
         for mode, ident in link.programs.items():
-            raise OccupiedError(owner.taken(link.name, ident, mode))
+            raise OccupiedError(owner.taken(link, ident, mode))
 
     def attach(self, link: Link, program: int, direction: Direction, mode: str) -> Attachment:
         """Attach to an interface that has no XDP program.
