@@ -13,6 +13,7 @@ The tree::
       PinError                  the BPF file system, or what is pinned there, can't be used
       CaptureError              a capture that can't be read, or not to its end
       ListenError               an address that the HTTP server could not bind
+      SupervisorError           the process that watches the interfaces has ended
       SettingsError             a value of an option that can't be used; the command exits 2
 
 Every text is one sentence that names the thing, the cause and the mend, so that the command line
@@ -78,6 +79,10 @@ class CaptureError(XdpdnsError):
 
 class ListenError(XdpdnsError):
     """The HTTP server could not bind an address."""
+
+
+class SupervisorError(XdpdnsError):
+    """The process that attaches and watches has ended, or can't be understood."""
 
 
 class SettingsError(XdpdnsError):

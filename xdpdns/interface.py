@@ -1,119 +1,126 @@
-"""One interface that the agent counts on: its program, its hook, and what it says of itself."""
+"""The interfaces as the agent has them: what the supervisor says of them, and their counters.
+
+The agent reads maps by file descriptors that it was handed, and can do nothing else with them.
+"""
 
 from __future__ import annotations
 
-import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from xdpdns import kernel
-from xdpdns.attach import Netlink
-from xdpdns.errors import AttachError, OccupiedError, XdpdnsError
+from xdpdns.decode import Decoder
+from xdpdns.errors import XdpdnsError
 from xdpdns.families import InterfaceState
-from xdpdns.guardian import Guardian
-from xdpdns.loader import LoadedProgram
-from xdpdns.pins import Place
-
-log = logging.getLogger(__name__)
+from xdpdns.settings import ProgramSettings
+from xdpdns.supervisor.messages import Direction, Forgotten, Loaded, Message, State
 
 
-class Interface:
-    """An interface with our program on it, from attach() or adopted() to detach().
+class Counters:
+    """The counters of one program: its fd and those of its maps, which close() closes.
 
-    While `stays` is true, detach() leaves the program where it is; `place` has its pins.
-
-    All methods but `read()` use netlink and belong to the thread of `netlink`.
+    A reading in another thread that has begun is waited for.
     """
 
-    def __init__(
-        self, name: str, program: LoadedProgram, netlink: Netlink, place: Place | None = None
-    ) -> None:
-        self.name = name
-        self.stays = False
-        self._place = place
-        self._program = program
-        self._netlink = netlink
-        self._id = program.info().id
-        self._mode = ""
-        self.state = InterfaceState(name, up=False, reason="starting", detail="not attached yet")
+    def __init__(self, loaded: Loaded, fds: list[int], settings: ProgramSettings) -> None:
+        self._program, *maps = fds
+        self._maps = dict(zip(loaded.maps, maps, strict=True))
+        self._decoder = Decoder(loaded.key, loaded.counters, settings)
+        self._reading = threading.Lock()
 
-    @property
-    def mode(self) -> str:
-        """`native` or `generic`; empty before attach()."""
-        return self._mode
-
-    def attach(self, mode: str, guardian: Guardian | None = None) -> None:
-        """Attach; see Netlink.attach(). With a guardian, the program is its to take off."""
-        self._mode = self._netlink.attach(self.name, self._program.fd, mode)
-        if guardian is not None:
-            guardian.guard(self.name, self._mode, self._program.fd)
-            self.stays = True
-        self.look()
-
-    def adopted(self, mode: str) -> None:
-        """The program is attached already, and stays whatever becomes of this agent."""
-        self._mode = mode
-        self.stays = True
-        self.look()
-
-    def detach(self) -> None:
-        """Take our program off if it is still there and needn't stay, and close it."""
-        try:
-            if self._mode and not self.stays:
-                self._netlink.detach(self.name, self._mode, self._program.fd)
-        except (AttachError, OccupiedError) as error:
-            log.warning("Nothing to detach: %s", error)
-        finally:
-            self._mode = ""
-            self._program.close()
-            if self._place is not None:
-                if not self.stays:
-                    self._place.remove()
-                self._place.release()
-
-    def look(self) -> None:
-        """Ask the kernel whether our program is still where we put it."""
-        reason, detail = self._why_not()
-        if reason != self.state.reason and (reason or self.state.reason != "starting"):
-            log.log(
-                logging.WARNING if reason else logging.INFO,
-                "%s",
-                detail or f"{self.name} is counted again.",
-            )
-        self.state = InterfaceState(
-            self.name,
-            up=not reason,
-            reason=reason,
-            detail=detail,
-            mode="" if reason else self._mode,
-            program_id=0 if reason else self._id,
-        )
-
-    def _why_not(self) -> tuple[str, str]:
-        try:
-            link = self._netlink.link(self.name)
-        except XdpdnsError as error:
-            return "absent", str(error)
-        if link.programs.get(self._mode) == self._id:
-            if link.up:
-                return "", ""
-            return "down", f"{self.name} is down: no packets arrive until it is up again."
-        if link.programs:
-            return "replaced", f"another XDP program replaced ours on {self.name}."
-        return "detached", f"our program was taken off {self.name}."
-
-    def read(self, stats: bool) -> InterfaceState:
+    def read(self, state: InterfaceState, stats: bool) -> InterfaceState:
         """The state with all counters; `stats`: the kernel is timing programs."""
-        try:
-            snapshot = self._program.snapshot()
-            info = self._program.info()
-        except XdpdnsError as error:
-            return replace(self.state, error=error)
+        with self._reading:
+            if self._program < 0:  # forgotten meanwhile
+                return state
+            try:
+                snapshot = self._decoder.snapshot(self._maps)
+                info = kernel.prog_info(self._program)
+            except XdpdnsError as error:
+                return replace(state, error=error)
         return replace(
-            self.state,
+            state,
             snapshot=snapshot,
             runs=info.run_count if stats else None,
             run_seconds=info.run_time_ns / 1e9 if stats else None,
         )
+
+    def close(self) -> None:
+        """Close all fds; may be called again."""
+        with self._reading:
+            if self._program >= 0:
+                for fd in (self._program, *self._maps.values()):
+                    os.close(fd)
+            self._program = -1
+
+
+class Interfaces:
+    """All of them, by the supervisor's numbers.
+
+    tell() belongs to one thread, collect() may be called in another.
+    """
+
+    def __init__(self, settings: Mapping[Direction, ProgramSettings], stats: bool) -> None:
+        self._settings = settings
+        self._stats = stats
+        self._states: dict[int, InterfaceState] = {}
+        self._counters: dict[tuple[int, str], Counters] = {}
+
+    def tell(self, message: Message, fds: list[int]) -> None:
+        """Take in a message of the supervisor."""
+        if isinstance(message, Loaded):
+            settings = self._settings[message.direction]
+            key = message.number, message.direction
+            self._counters = {**self._counters, key: Counters(message, fds, settings)}
+        elif isinstance(message, State):
+            state = InterfaceState(
+                message.name,
+                up=not message.reason,
+                reason=message.reason,
+                detail=message.detail,
+                mode=message.mode,
+                program_id=message.program_id,
+            )
+            self._states = {**self._states, message.number: state}
+        elif isinstance(message, Forgotten):
+            self._states = {n: s for n, s in self._states.items() if n != message.number}
+            forgotten = {k: c for k, c in self._counters.items() if k[0] == message.number}
+            self._counters = {k: c for k, c in self._counters.items() if k not in forgotten}
+            for counters in forgotten.values():
+                counters.close()
+
+    def unwatched(self) -> None:
+        """Nobody watches any more: what is true of the interfaces is not known."""
+        self._states = {
+            number: replace(
+                state,
+                up=False,
+                reason="unwatched",
+                detail=f"the process that watches {state.interface} has ended.",
+            )
+            for number, state in self._states.items()
+        }
+
+    def states(self) -> list[InterfaceState]:
+        """All states, without counters."""
+        return list(self._states.values())
+
+    def collect(self) -> Iterator[InterfaceState]:
+        """All states with their counters, read one after the other."""
+        stats = kernel_stats(self._stats)
+        counters = self._counters
+        for number, state in self._states.items():
+            if (number, "ingress") in counters:
+                yield counters[number, "ingress"].read(state, stats)
+            else:
+                yield state
+
+    def close(self) -> None:
+        """Close all fds."""
+        for counters in self._counters.values():
+            counters.close()
 
 
 def kernel_stats(forced: bool) -> bool:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from xdpdns.attach import Netlink, detach_ours
-from xdpdns.errors import AttachError
-from xdpdns.interface import Interface
-from xdpdns.loader import LoadedProgram
+from xdpdns import netns
+from xdpdns.hooks import Attachment, Direction, Found, Hooks, Link, detach_ours
 from xdpdns.pins import Place, layout, mount, stale
 from xdpdns.program import Compiled
 from xdpdns.settings import ProgramSettings
@@ -20,112 +20,152 @@ from xdpdns.settings import ProgramSettings
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Old:
+    """A program of ours that was kept, and the layout under which it is pinned."""
+
+    found: Found
+    version: str
+
+
 class Keeper:
     """One interface's pins, locked for this agent from here to close().
 
-    All methods belong to the thread of `netlink`.
+    `old` is what the last agent left on the interface, by direction. All methods belong to the
+    thread of `hooks`.
 
     Raises:
-        OccupiedError: another agent, or somebody else's program, has the interface.
-        AttachError: absent, or down without a program of ours.
+        OccupiedError: another agent has the interface.
         PinError: the BPF file system can't be used.
     """
 
-    def __init__(self, name: str, netlink: Netlink) -> None:
-        self._name = name
-        self._netlink = netlink
-        self._interface: Interface | None = None
-        mount()
-        for line in remove_stale(netlink):
-            log.warning("%s", line)
-        link = netlink.link(name)
+    def __init__(self, link: Link, hooks: Hooks) -> None:
+        self._name = link.name
+        self._hooks = hooks
+        self._versions: dict[Direction, str] = {}
         self._place = Place(link.index)
-        self._place.take(name)
+        self._place.take(link.name)
         try:
+            # Until now the last agent's supervisor may have been changing it.
+            link = hooks.link(link.name)
             pinned = self._place.layouts()
-            self._old = [
-                (mode, ident, version)
-                for mode, ident in link.programs.items()
+            self.old: dict[Direction, Old] = {
+                found.direction: Old(found, version)
+                for found in hooks.found(link)
                 for version, idents in pinned.items()
-                if ident in idents
-            ]
-            if not self._old:
-                netlink.check(name)
-                if self._place.remove():
-                    log.warning(
-                        "Stale pins under %s removed: their program is not on %s any more.",
-                        self._place.folder,
-                        name,
-                    )
+                if found.program_id in idents
+            }
         except BaseException:
             self._place.release()
             raise
 
-    def attach(self, mode: str, compiled: Compiled, settings: ProgramSettings) -> Interface:
-        """Count on the interface, on top of what was counted so far where that can be.
+    def tidy(self) -> None:
+        """Unpin what was left by a program that is not on the interface any more, and say so."""
+        if self._place.remove():
+            log.warning(
+                "Stale pins under %s removed: their program is not on %s any more.",
+                self._place.folder,
+                self._name,
+                extra={"interface": self._name},
+            )
+
+    def maps(
+        self, direction: Direction, compiled: Compiled, settings: ProgramSettings
+    ) -> dict[str, int] | None:
+        """Fds of the counters to go on with; None: there are none of this layout."""
+        version = self._versions[direction] = layout(compiled, settings)
+        maps = self._place.maps(version, compiled.maps) if self.old else None
+        if maps is None:
+            self._place.remove(version)
+        return maps
+
+    def pin(self, direction: Direction, program: int, maps: Mapping[str, int]) -> None:
+        """Pin what is to be attached next; maps() must have been called."""
+        self._place.pin(self._versions[direction], program, maps)
+
+    def take_over(self, link: Link, direction: Direction, program: int) -> Attachment:
+        """Swap the old program for a new one, which counts from the next packet on.
 
         Raises:
-            AttachError: the last agent's mode was another one, or see Netlink.attach().
+            OccupiedError: the old one isn't there any more.
         """
-        version = layout(compiled, settings)
-        if self._old:
-            return self._take_over(mode, version, compiled, settings)
-        program = LoadedProgram(compiled, settings)
-        # Before anything can fail: close() takes back whatever is there by then.
-        self._interface = Interface(self._name, program, self._netlink, self._place)
-        self._place.pin(version, program.fd, program.maps)
-        self._interface.attach(mode)
-        self._place.attached(version)
-        return self._interface
-
-    def _take_over(
-        self, mode: str, version: str, compiled: Compiled, settings: ProgramSettings
-    ) -> Interface:
-        [(old_mode, ident, old_version)] = self._old
-        if mode not in ("auto", old_mode):
-            raise AttachError(
-                f"{self._name} is being counted in {old_mode} mode by a program that was kept: "
-                f"`xdpdns detach {self._name}` first, or leave `--mode {mode}` away."
-            )
-        old = self._place.program(old_version, ident)
+        old = self.old[direction]
+        before = self._place.program(old.version, old.found.program_id)
+        attachment = self._hooks.adopt(link, old.found, before, self._place.link(direction))
         try:
-            maps = self._place.maps(version, compiled.maps)
-            if maps is None:
-                self._place.remove(version)
-            program = LoadedProgram(compiled, settings, maps)
-            self._interface = Interface(self._name, program, self._netlink, self._place)
-            self._interface.stays = True
-            self._place.pin(version, program.fd, program.maps)
-            self._netlink.replace(self._name, old_mode, program.fd, old)
-            self._place.attached(version)
+            self._hooks.replace(attachment, program)
+        except BaseException:
+            attachment.close()
+            raise
         finally:
-            os.close(old)
-        self._interface.adopted(old_mode)
-        if version != old_version:
+            os.close(before)
+        return attachment
+
+    def give_up(self, link: Link, direction: Direction) -> None:
+        """Take an old program off that nothing takes over from."""
+        old = self.old[direction]
+        before = self._place.program(old.version, old.found.program_id)
+        attachment = self._hooks.adopt(link, old.found, before, self._place.link(direction))
+        try:
+            self._hooks.detach(attachment)
+        finally:
+            attachment.close()
+            os.close(before)
+
+    def attached(self, attachment: Attachment) -> None:
+        """What was pinned last is on the interface."""
+        if attachment.link >= 0:
+            self._place.pin_link(attachment.direction, attachment.link)
+        self._place.attached(self._versions[attachment.direction])
+
+    def say(self, going_on: bool) -> None:
+        """Say what became of the old counters."""
+        extra = {"interface": self._name}
+        if going_on:
+            log.info("%s: going on from the counters that were kept.", self._name, extra=extra)
+        for version in {old.version for old in self.old.values()} - {*self._versions.values()}:
             log.warning(
                 "%s was being counted by an xdpdns with other options or of another version: its "
                 "counters are not gone on with, but stay pinned under %s until "
                 "`xdpdns detach %s`.",
                 self._name,
-                self._place.folder / old_version,
+                self._place.folder / version,
                 self._name,
+                extra=extra,
             )
-        if maps is not None:
-            log.info("%s: going on from the counters that were kept.", self._name)
-        return self._interface
 
-    def close(self) -> None:
-        """Detach and unpin, unless the program stays; unlock."""
-        if self._interface is not None:
-            self._interface.detach()
+    def move(self, index: int) -> None:
+        """Go on with the same pins: the interface was made anew, with this index.
+
+        Raises:
+            OccupiedError: another agent has pins there.
+        """
+        self._place.move(index)
+
+    def close(self, unpin: bool) -> None:
+        """Unlock, and before it unpin if nothing of it is to stay."""
+        if unpin:
+            self._place.remove()
         self._place.release()
 
 
-def remove_stale(netlink: Netlink) -> list[str]:
-    """Unpin what interfaces left that are gone, and say so."""
+def prepare(hooks: Hooks) -> None:
+    """Have a BPF file system, without what interfaces left on it that are gone.
+
+    Raises:
+        PinError: it can't be mounted.
+    """
+    mount()
+    for line in remove_stale(hooks):
+        log.warning("%s", line)
+
+
+def remove_stale(hooks: Hooks) -> list[str]:
+    """Unpin what interfaces and network namespaces left that are gone, and say so."""
     return [
-        f"Stale pins removed: there is no interface with the index {index} any more."
-        for index in stale({link.index for link in netlink.links()})
+        f"Stale pins removed: there is no interface with the index {index} in the network "
+        f"namespace {namespace} any more."
+        for namespace, index in stale({link.index for link in hooks.links()}, netns.living())
     ]
 
 
@@ -136,9 +176,9 @@ def detach(name: str) -> list[str]:
         AttachError: the interface is absent.
         OccupiedError: there is a program that isn't ours; it stays.
     """
-    with Netlink() as netlink:
-        said = remove_stale(netlink)
-        index = netlink.link(name).index
+    with Hooks() as hooks:
+        said = remove_stale(hooks)
+        index = hooks.link(name).index
     try:
         said.append(detach_ours(name))
     finally:

@@ -1,7 +1,7 @@
-"""Network namespaces: entering one, in one thread.
+"""Network namespaces: entering one, in one thread, and which there are.
 
 A network namespace belongs to a thread, and a socket stays in the namespace that it was made in.
-So an agent's netlink thread can be in one namespace while its web server listens in another; BPF
+So the supervisor can be in one namespace while the agent's web server listens in another; BPF
 programs and maps are in none.
 """
 
@@ -10,8 +10,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +23,9 @@ T = TypeVar("T")
 
 NAMED = Path("/run/netns")
 """Where `ip netns add NAME` puts a namespace's name."""
+
+_FIRST_PID_NAMESPACE = 0xEFFFFFFC
+"""The inode of the process-id namespace that the machine starts with (PROC_PID_INIT_INO)."""
 
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -77,6 +82,27 @@ def inside(fd: int, action: Callable[[], T]) -> T:
         return action()
 
     return in_thread(act)
+
+
+def living(proc: Path = Path("/proc")) -> set[int] | None:
+    """The inodes of all network namespaces, or None where not all of them can be seen.
+
+    All that a process or thread is in, or that has a name (a bind mount); not one of which there is
+    but an open file. They can be seen from the first process-id namespace, by whoever may look into
+    every process (CAP_SYS_PTRACE).
+    """
+    found = set()
+    try:
+        if (proc / "self/ns/pid").stat().st_ino != _FIRST_PID_NAMESPACE:
+            return None
+        (proc / "1/ns/net").stat()  # not even listed where others' processes are hidden
+        for namespace in proc.glob("[0-9]*/task/[0-9]*/ns/net"):
+            with suppress(FileNotFoundError):  # it has ended
+                found.add(namespace.stat().st_ino)
+    except OSError:
+        return None
+    mounted = (proc / "self/mountinfo").read_text()
+    return found | {int(inode) for inode in re.findall(r" net:\[(\d+)\] ", mounted)}
 
 
 def in_thread(action: Callable[[], T]) -> T:

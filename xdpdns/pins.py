@@ -8,6 +8,7 @@
                 queries counters tlds ...        the maps
                 program                          pinned last, and before it is attached
                 next                             a newer program on its way to the hook
+            link-ingress link-egress             the BPF links that hold them there, at TCX
 
 A folder is that of the interface only if one of its programs is on the interface: the numbers of
 namespaces and interfaces come back (a container's veth), the kernel's ids of programs do not. So
@@ -23,12 +24,14 @@ import fcntl
 import hashlib
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from xdpdns import kernel, vocab
+from xdpdns import kernel
 from xdpdns.errors import KernelError, OccupiedError, PinError
+from xdpdns.meta import meaning
 from xdpdns.program import Compiled
 from xdpdns.settings import ProgramSettings
 
@@ -36,8 +39,9 @@ BPFFS = Path("/sys/fs/bpf")
 ROOT = BPFFS / "xdpdns"
 
 _PROGRAM, _NEXT = "program", "next"
-_HEADERS = ("outcomes.h", "stats_key.h", "counters.h", "edns_sizes.h")
-_COMMENT = re.compile(r"/\*.*?\*/|\s+", re.DOTALL)
+_ENDS_WITHIN = 1.0
+"""Seconds that a supervisor whose agent was killed may take until it has let go."""
+
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 
 
@@ -47,12 +51,11 @@ def layout(compiled: Compiled, settings: ProgramSettings) -> str:
     Hashed: the structs, the maps, the headers that say what a counter stands for, and every option
     with what it stands for today (registered types, the list of TLDs).
     """
-    folder = vocab.bpf_folder()
     parts = (
         compiled.key,
         compiled.counters,
         compiled.maps,
-        [_COMMENT.sub("", (folder / name).read_text()) for name in _HEADERS],
+        meaning(),
         settings.cflags(),
         settings,
         sorted(settings.allowed_tlds or ()),
@@ -110,31 +113,36 @@ class Place:
     process, however it ends.
     """
 
-    def __init__(self, index: int, root: Path = ROOT) -> None:
-        inode = Path("/proc/thread-self/ns/net").stat().st_ino
+    def __init__(self, index: int, root: Path = ROOT, namespace: int | None = None) -> None:
+        inode = namespace or Path("/proc/thread-self/ns/net").stat().st_ino
         self.folder = root / f"{inode}-{index}"
         self._lock = -1
 
     def take(self, interface: str) -> None:
-        """Lock the folder.
+        """Make the folder, and lock it.
 
         Raises:
-            OccupiedError: another agent has it.
+            OccupiedError: another agent has it, and does not end within a second.
             PinError: the file system is read-only, or not for us.
         """
+        deadline = time.monotonic() + _ENDS_WITHIN
         while True:
             with _writing(self.folder):
                 for folder in (self.folder.parent, self.folder):
                     folder.mkdir(mode=0o700, exist_ok=True)
-                locked = self._locks()
+                locked = self.lock()
             if not locked:
+                if time.monotonic() < deadline:
+                    time.sleep(0.01)
+                    continue
                 raise OccupiedError(f"another xdpdns counts on {interface}: end that one first.")
             if os.fstat(self._lock).st_nlink:
                 return
             # The last agent removed it between our opening it and our locking it.
             self.release()
 
-    def _locks(self) -> bool:
+    def lock(self) -> bool:
+        """Lock the folder, which is there, until release(); False if another process has it."""
         fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -199,10 +207,41 @@ class Place:
             kernel.pin(program, str(folder / _NEXT))
 
     def attached(self, version: str) -> None:
-        """What was pinned last is on the interface now."""
+        """What was pinned last, if anything was, is on the interface now."""
         folder = self.folder / version
-        with _writing(folder):
+        with _writing(folder), suppress(FileNotFoundError):
             (folder / _NEXT).rename(folder / _PROGRAM)
+
+    def pin_link(self, direction: str, link: int) -> None:
+        """Pin the BPF link that holds the program of a direction, in place of an older one."""
+        path = self.folder / f"link-{direction}"
+        with _writing(self.folder):
+            path.unlink(missing_ok=True)
+            kernel.pin(link, str(path))
+
+    def link(self, direction: str) -> int:
+        """An fd of the pinned BPF link; -1 if there is none."""
+        path = self.folder / f"link-{direction}"
+        return kernel.pinned(str(path)) if path.exists() else -1
+
+    def move(self, index: int) -> None:
+        """Go on as the place of another index, with all pins: the interface was made anew.
+
+        Raises:
+            OccupiedError: that place is another agent's.
+            PinError: the file system is read-only, or not for us.
+        """
+        target = self.folder.with_name(f"{self.folder.name.partition('-')[0]}-{index}")
+        if target == self.folder:
+            return
+        left = Place(index, self.folder.parent)
+        if target.is_dir():
+            if not left.lock():
+                raise OccupiedError(f"another xdpdns has the pins under {target}: end that one.")
+            left.remove()
+            left.release()
+        with _writing(target):
+            self.folder = self.folder.rename(target)
 
     def remove(self, version: str | None = None) -> bool:
         """Unpin one layout, or all of them; whether there was anything pinned.
@@ -211,27 +250,45 @@ class Place:
         """
         found = False
         with _writing(self.folder):
+            for link in self.folder.glob("link-*") if version is None else ():
+                link.unlink()
+                found = True
             for folder in _folders(self.folder):
                 if version in (None, folder.name):
                     for path in folder.iterdir():
                         path.unlink()
                         found = True
                     folder.rmdir()
-            if version is None and self._lock < 0 and self.folder.is_dir() and self._locks():
+            if version is None and self._lock < 0 and self.folder.is_dir() and self.lock():
                 self.release()
         return found
 
 
-def stale(indexes: set[int], root: Path = ROOT) -> list[int]:
-    """Unpin what belonged to interfaces of this network namespace that are gone; their indexes."""
-    inode = str(Path("/proc/thread-self/ns/net").stat().st_ino)
+def stale(
+    indexes: set[int], namespaces: set[int] | None = None, root: Path = ROOT
+) -> list[tuple[int, int]]:
+    """Unpin what belonged to interfaces that are gone; their namespaces' inodes and indexes.
+
+    `indexes` are those of the interfaces of this network namespace; `namespaces` the inodes of all
+    that there are, None if that can't be known (netns.living()): then only this one's are tidied.
+    What another process has locked stays.
+    """
+    own = Path("/proc/thread-self/ns/net").stat().st_ino
     gone = []
     for folder in _folders(root):
-        namespace, _, index = folder.name.partition("-")
-        if namespace != inode or not index.isdecimal() or int(index) in indexes:
+        match = re.fullmatch(r"(\d+)-(\d+)", folder.name)
+        if match is None:
             continue
-        if Place(int(index), root).remove():
-            gone.append(int(index))
+        namespace, index = int(match[1]), int(match[2])
+        if namespace == own:
+            dead = index not in indexes
+        else:
+            dead = namespaces is not None and namespace not in namespaces
+        place = Place(index, root, namespace)
+        if dead and place.lock():
+            if place.remove():
+                gone.append((namespace, index))
+            place.release()
     return gone
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from xdpdns.errors import MissingNeedError, SettingsError
 
-CAP_NET_ADMIN, CAP_BPF = 12, 39
+CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF = 12, 38, 39
 
 _PR_SET_KEEPCAPS, _PR_SET_NO_NEW_PRIVS = 8, 38
 _CAPABILITY_VERSION_3 = 0x20080522

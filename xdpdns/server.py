@@ -18,7 +18,6 @@ import h11
 from xdpdns import listen
 from xdpdns.basic_auth import BasicAuth, Verdict
 from xdpdns.families import InterfaceState
-from xdpdns.listen import Address
 from xdpdns.pages import HEADERS, Pages, Response, plain
 from xdpdns.scrape import Collect, Scraper, SharedScraper
 from xdpdns.session import Limits, Session
@@ -39,21 +38,20 @@ class Server:
     """Serves until the `async with` block ends.
 
     Args:
-        addresses: where to listen.
+        listeners: sockets that listen and don't block (listen.bind()); the server closes them.
         collect: reads every interface's counters; called in a worker thread, never twice at once.
         interfaces: the interfaces' states without their snapshots, at once; on the event loop.
         web_config: TLS, basic auth and headers; None: plain HTTP for everybody.
         on_first_scrape: called once, when the first answer with metrics has been sent.
         limits: how much and how long clients may use.
 
-    Entering raises ListenError if an address can't be had. :attr:`addresses` then has what is
-    bound, with the port that the kernel chose where 0 was asked for.
+    :attr:`addresses` has what is bound, with the port that the kernel chose where 0 was asked for.
 
     """
 
     def __init__(
         self,
-        addresses: Sequence[Address],
+        listeners: Sequence[socket.socket],
         collect: Collect,
         interfaces: Callable[[], Sequence[InterfaceState]],
         *,
@@ -61,19 +59,16 @@ class Server:
         on_first_scrape: Callable[[], None] | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self._wanted = addresses
         self._web = web_config
         self._limits = limits or Limits()
         self._auth = BasicAuth()
         self._scraper = SharedScraper(Scraper(collect))
         self._pages = Pages(self._scraper, interfaces, on_first_scrape)
         self._sessions: dict[Session, asyncio.Task[None]] = {}
-        self._listeners: list[socket.socket] = []
-        self.addresses: list[str] = []
+        self._listeners = listeners
+        self.addresses = [listen.name_of(one) for one in listeners]
 
     async def __aenter__(self) -> Self:
-        self._listeners = listen.bind(self._wanted)
-        self.addresses = [listen.name_of(one) for one in self._listeners]
         for one in self._listeners:
             self._listen(one)
         return self

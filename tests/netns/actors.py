@@ -112,17 +112,17 @@ def dig(lab: Lab, *arguments: str, server: str = SERVER4, tool: str = "dig") -> 
     return status[1]
 
 
-def guardians(pid: int) -> list[int]:
-    """The children of an agent that has started: the one that detaches in its place."""
+def supervisors(pid: int) -> list[int]:
+    """The children of an agent that has started: the one that attaches, watches and detaches."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def kill_agent(pid: int) -> None:
-    """SIGKILL an agent and the guardian that would clean up after it: its program stays."""
-    everybody = [*guardians(pid), pid]
-    for guardian in everybody[:-1]:
+    """SIGKILL an agent and the supervisor that would clean up after it: its program stays."""
+    everybody = [*supervisors(pid), pid]
+    for supervisor in everybody[:-1]:
         # It would see the agent's end before its own.
-        os.kill(guardian, signal.SIGSTOP)
+        os.kill(supervisor, signal.SIGSTOP)
     for each in everybody:
         os.kill(each, signal.SIGKILL)
 
@@ -145,7 +145,7 @@ class Agent:
     def _ready(self) -> bool:
         try:
             return http_get(self._lab.server, "/-/ready").status == 200
-        except ConnectionRefusedError:
+        except ConnectionError:  # not yet, or it ended
             return False
 
     def scrape(self) -> Scrape:

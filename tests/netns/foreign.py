@@ -33,10 +33,10 @@ def _apart(lab: Lab, script: str) -> None:
     lab.server.run(["unshare", "--mount", "--propagation", "private", "bash", "-ec", script])
 
 
-def by_ip_link(lab: Lab, mode: str) -> None:
-    """`ip link set`: netlink, no flags."""
+def by_ip_link(lab: Lab, mode: str, force: str = "") -> None:
+    """`ip link set`: netlink; `force` is `-force` to replace whatever is there."""
     flavour = {"native": "xdpdrv", "generic": "xdpgeneric"}[mode]
-    _apart(lab, f"ip link set dev eth0 {flavour} obj {compiled(lab)} sec xdp")
+    _apart(lab, f"ip {force} link set dev eth0 {flavour} obj {compiled(lab)} sec xdp")
 
 
 def by_bpftool(lab: Lab, mode: str) -> None:
@@ -58,3 +58,6 @@ def by_xdp_loader(lab: Lab, mode: str) -> None:
 
 Attach = Callable[[Lab, str], None]
 TOOLS: list[Attach] = [by_ip_link, by_bpftool, by_xdp_loader]
+
+
+DISPATCHER = Path("/usr/lib/x86_64-linux-gnu/bpf/xdp-dispatcher.o")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.netns.actors import XDPDNS, Agent
@@ -40,10 +42,12 @@ def test_detach_takes_only_what_is_ours(lab: Lab, mode: str) -> None:
 def test_leaves_a_program_that_took_its_place(lab: Lab) -> None:
     agent = Agent(lab, "--mode", "native")
     ours = lab.server.xdp_program()
-    lab.server.run(["ip", "link", "set", "dev", "eth0", "xdpdrv", "off"])
-    by_ip_link(lab, "native")
+    by_ip_link(lab, "native", "-force")
     owner = lab.server.xdp_program()
     assert owner not in (None, ours)
+    time.sleep(1.5)  # a look or two
+    assert lab.server.xdp_program() == owner
+    assert agent.scrape().total("xdpdns_interface_down_info", reason="replaced") == 1
 
     agent.process.stop()
     assert "Traceback" not in agent.process.log

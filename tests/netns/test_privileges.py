@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.actors import XDPDNS, Agent, dnsperf, guardians, start_nsd
+from tests.netns.actors import XDPDNS, Agent, dnsperf, start_nsd, supervisors
 from tests.netns.lab import Lab, wait_until
 
 USER = "23456"  # nobody's
-NET_ADMIN = 1 << 12
+NET_ADMIN, PERFMON, BPF = 1 << 12, 1 << 38, 1 << 39
 NONE = 0
 
 
@@ -39,7 +39,7 @@ def test_no_thread_has_a_capability(lab: Lab, options: tuple[str, ...]) -> None:
 
     pid = agent.process.pid
     threads = tasks(pid)
-    assert len(threads) >= 3  # the loop's, netlink's and the scrapes'
+    assert len(threads) >= 2  # the loop's and the scrapes'
     for thread in threads:
         for kind in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
             assert int(thread[kind], 16) == NONE, (thread["Name"], kind)
@@ -57,16 +57,34 @@ def test_no_thread_has_a_capability(lab: Lab, options: tuple[str, ...]) -> None:
     lab.server.run([XDPDNS, "detach", "eth0"])
 
 
-def test_the_guardian_can_only_detach(lab: Lab) -> None:
-    agent = Agent(lab)
-    [guardian] = guardians(agent.process.pid)
-    [thread] = tasks(guardian)
-    assert int(thread["CapEff"], 16) == int(thread["CapPrm"], 16) == NET_ADMIN
-    assert thread["NoNewPrivs"] == "1"
-    # no socket but the one to its parent: what it listens to is nobody else's to write
-    kinds = [str(fd.readlink()) for fd in Path(f"/proc/{guardian}/fd").iterdir()]
-    assert sum(kind.startswith("socket:") for kind in kinds) == 1
+@pytest.mark.parametrize(
+    ("interface", "capabilities"), [("eth0", NET_ADMIN), ("eth*", NET_ADMIN | BPF | PERFMON)]
+)
+def test_the_supervisor_can_only_attach_and_detach(
+    lab: Lab, interface: str, capabilities: int
+) -> None:
+    """And load, where there may be new interfaces: each has its own maps."""
+    agent = Agent(lab, interfaces=[interface])
+    [supervisor] = supervisors(agent.process.pid)
+    for thread in tasks(supervisor):
+        assert int(thread["CapEff"], 16) == int(thread["CapPrm"], 16) == capabilities
+        assert thread["NoNewPrivs"] == "1"
+    # netlink, and one socket to the agent: what it listens to is nobody else's to write
+    open_files = [str(fd.readlink()) for fd in Path(f"/proc/{supervisor}/fd").iterdir()]
+    sockets = {name for name in open_files if name.startswith("socket:")}
+    network = Path(f"/proc/{supervisor}/net")
+    netlink = of_inodes(sockets, network / "netlink")
+    assert netlink
+    for kind in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6", "packet"):
+        assert not of_inodes(sockets, network / kind), kind
+    assert len(sockets - netlink - {"socket:[0]"}) <= 3  # the agent's, and a pair of asyncio's
     agent.stop()
+
+
+def of_inodes(sockets: set[str], table: Path) -> set[str]:
+    """Those of the sockets that are in a table of /proc/net."""
+    words = {word for line in table.read_text().splitlines()[1:] for word in line.split()}
+    return {name for name in sockets if name.removeprefix("socket:[").rstrip("]") in words}
 
 
 @pytest.mark.parametrize("options", [(), ("--user", USER)])
@@ -74,15 +92,15 @@ def test_a_killed_agent_leaves_nothing(lab: Lab, options: tuple[str, ...]) -> No
     agent = Agent(lab, *options)
     assert lab.server.xdp_program() is not None
     agent.process.stop(signal.SIGKILL)
-    wait_until("the guardian detaches", lambda: lab.server.xdp_program() is None)
+    wait_until("the supervisor detaches", lambda: lab.server.xdp_program() is None)
 
 
-def test_signals_for_all_do_not_end_the_guardian_first(lab: Lab) -> None:
+def test_signals_for_all_do_not_end_the_supervisor_first(lab: Lab) -> None:
     """Ctrl-C and systemd's stop signal every process of the agent."""
     agent = Agent(lab)
-    [guardian] = guardians(agent.process.pid)
+    [supervisor] = supervisors(agent.process.pid)
     for number in (signal.SIGINT, signal.SIGTERM):
-        os.kill(guardian, number)
+        os.kill(supervisor, number)
     assert lab.server.xdp_program() is not None
     agent.stop()
 

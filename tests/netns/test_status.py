@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.netns.actors import supervisors, kill_agent
+from tests.netns.actors import kill_agent, supervisors
 from tests.netns.foreign import by_bpftool
 from tests.netns.lab import Lab, wait_until
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.unit.metrics_fixture import STATE
 from xdpdns.families import InterfaceState
-from xdpdns.listen import parse_address
+from xdpdns.listen import bind, parse_address
 from xdpdns.server import Server
 
 WAIT = 10.0
@@ -105,7 +105,7 @@ def serving(
 
     async def main() -> None:
         server = Server(
-            [parse_address(address)],
+            bind([parse_address(address)]),
             counting.collect,
             lambda: counting.states,
             on_first_scrape=counting.first,

@@ -18,19 +18,43 @@ from xdpdns.cli.types import InterfaceName, ListenAddress, UserName, WebConfigPa
 from xdpdns.errors import SettingsError
 
 if TYPE_CHECKING:
+    from xdpdns.hooks import Hook
     from xdpdns.listen import Address
     from xdpdns.privileges import User
     from xdpdns.web_config import WebConfigFile
 
 
 @click.command()
-@click.argument("interfaces", nargs=-1, required=True, type=InterfaceName(), metavar="IFACE...")
+@click.argument("interfaces", nargs=-1, type=InterfaceName(), metavar="IFACE...")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Count on every interface but the loopback, as soon as it is up: those there are and "
+    "those that come. One that can't be counted is reported, and the others are.",
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Interfaces that --all and patterns are to leave out, such as 'docker*'; may be given "
+    "several times.",
+)
+@click.option(
+    "--hook",
+    type=click.Choice(["xdp", "tcx", "clsact"]),
+    default="xdp",
+    show_default=True,
+    help="Where to count: xdp, one program an interface, sees all that arrives; tcx (Linux 6.6) "
+    "and clsact get along with other programs, and see what the XDP program passes.",
+)
 @click.option(
     "--mode",
     type=click.Choice(["auto", "native", "generic"]),
     default="auto",
     show_default=True,
-    help="Run in the driver (native) or behind it (generic); auto: native where the driver can.",
+    help="At XDP, run in the driver (native) or behind it (generic); auto: native where the driver "
+    "can.",
 )
 @click.option(
     "--web.listen-address",
@@ -73,6 +97,9 @@ if TYPE_CHECKING:
 @program_options
 def attach(
     interfaces: tuple[str, ...],
+    everything: bool,
+    exclude: tuple[str, ...],
+    hook: Hook,
     mode: str,
     web_listen_address: tuple[Address, ...],
     web_config_file: WebConfigFile | None,
@@ -89,21 +116,34 @@ def attach(
     Refuses an interface that has another XDP program, and takes only its own program off at the
     end; --keep leaves it. Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
 
+    An interface may be a pattern in quotes ('eth*'): all that match are counted, also those that
+    come later; of the loopback only if it is named. An interface that goes and comes back is
+    counted on from the same values.
+
     \b
     Examples:
       xdpdns attach eth0
+      xdpdns attach 'eth*' --exclude eth7
+      xdpdns attach --all
       xdpdns attach eth0 eth1 --web.listen-address 127.0.0.1:10530
       xdpdns attach eth0 --netns customer --web.listen-address :10531
       xdpdns attach eth0 --keep
+      xdpdns attach eth0 --hook tcx
       xdpdns attach eth0 --labels af,qtype,tld --tlds nl,de,arpa
     """  # noqa: D301  \b is for click: keep these lines
     log_to_stderr(verbose)
     from xdpdns import app
+    from xdpdns.supervisor.selection import Selection
 
+    if not interfaces and not everything:
+        raise SettingsError("no interface: name one, or give a pattern in quotes, or --all.")
     if len(set(interfaces)) != len(interfaces):
         raise SettingsError("an interface is named twice: name each once.")
+    if hook != "xdp" and mode != "auto":
+        raise SettingsError(f"--mode {mode} is of XDP: leave it away with --hook {hook}.")
     settings = app.AgentSettings(
-        interfaces=interfaces,
+        selection=Selection.of(interfaces, everything, exclude),
+        hook=hook,
         mode=mode,
         listen=web_listen_address,
         keep=keep,
@@ -111,7 +151,11 @@ def attach(
         netns=netns,
         user=user,
         web_config=web_config_file,
-        program=replace(program_settings(options), exact_edns=exact_edns),
+        program=replace(
+            program_settings(options),
+            exact_edns=exact_edns,
+            hook="xdp" if hook == "xdp" else "tc",
+        ),
     )
     app.run(settings)
 

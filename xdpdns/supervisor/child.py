@@ -1,0 +1,310 @@
+"""The supervisor's own process: it has the compiler's child, the hooks, and nobody to talk to.
+
+It tells the agent what it sees (messages.py), and hears nothing but the end of the socket.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xdpdns import keep, kernel, privileges
+from xdpdns.errors import AttachError, XdpdnsError
+from xdpdns.hooks import Direction, Hooks, Link
+from xdpdns.program import Compilation
+from xdpdns.supervisor.events import LinkEvents
+from xdpdns.supervisor.messages import (
+    Alive,
+    Failed,
+    Forgotten,
+    Loaded,
+    Message,
+    Started,
+    send,
+)
+from xdpdns.supervisor.watched import Tools, Watched
+
+if TYPE_CHECKING:
+    from xdpdns.app import AgentSettings
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 1.0
+"""Seconds between looks: a BPF link that comes or goes makes no event."""
+
+SETTLE = 0.02
+"""Seconds that events are gathered for, and the least time between two looks."""
+
+SHARE = 20
+"""At most one part in so many of the time is spent on looking, with however many interfaces."""
+
+FORGET_AFTER, REMEMBERED = 60.0, 16
+"""An interface that came by a pattern and has gone is waited for so many seconds, so that its
+counters can go on; of those that came last, so many."""
+
+
+class AgentEndedError(Exception):
+    """The agent has closed its end of the socket: nothing is wanted any more."""
+
+
+def supervise(
+    settings: AgentSettings, agent: socket.socket, since_exec: Callable[[], float]
+) -> None:
+    """Attach, watch until the agent ends, and take off what is not to stay.
+
+    A failure of the start is sent to the agent, whose error it then is.
+    """
+    outbox = Outbox(agent)
+    with ExitStack() as stack:
+        try:
+            supervision = Supervision(settings, outbox, stack)
+            supervision.start(since_exec)
+        except AgentEndedError:
+            return
+        except XdpdnsError as error:
+            send(agent, Failed.of(error))
+            return
+        agent.setblocking(False)
+        supervision.watch()
+
+
+@dataclass(slots=True)
+class _Waiting:
+    message: Message
+    fds: Sequence[int]
+
+
+class Outbox:
+    """Messages on their way to the agent: of each kind about each interface only the latest.
+
+    So an agent that hangs costs no memory, and doesn't keep the supervisor from its work.
+    """
+
+    def __init__(self, agent: socket.socket) -> None:
+        self._agent = agent
+        self._waiting: dict[tuple[str, int, str], _Waiting] = {}
+
+    def put(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """Send it now or, if the agent is slow, later."""
+        number = getattr(message, "number", 0)
+        key = type(message).__name__, number, getattr(message, "direction", "")
+        self._waiting.pop(key, None)
+        if isinstance(message, Forgotten):
+            for other in [other for other in self._waiting if other[1] == number]:
+                del self._waiting[other]
+        self._waiting[key] = _Waiting(message, fds)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what the socket takes.
+
+        Raises:
+            AgentEndedError: nobody is at the other end.
+        """
+        for key, waiting in list(self._waiting.items()):
+            try:
+                send(self._agent, waiting.message, waiting.fds)
+            except BlockingIOError:
+                return
+            except ConnectionError as error:
+                raise AgentEndedError from error
+            del self._waiting[key]
+
+    def listen(self, *others: int, timeout: float) -> list[int]:
+        """Those of the other descriptors that are readable, once one is or the time is over.
+
+        Raises:
+            AgentEndedError: the agent has ended.
+        """
+        poll = select.poll()
+        for fd in (self._agent.fileno(), *others):
+            poll.register(fd, select.POLLIN)
+        ready = [fd for fd, _ in poll.poll(timeout * 1000)]
+        if self._agent.fileno() in ready:
+            raise AgentEndedError
+        return ready
+
+
+class Supervision:
+    """All interfaces that are watched, by the numbers that the agent knows them by."""
+
+    def __init__(self, settings: AgentSettings, outbox: Outbox, stack: ExitStack) -> None:
+        self._settings = settings
+        self._selection = settings.selection
+        self._outbox = outbox
+        self._stack = stack
+        self._watched: dict[int, Watched] = {}
+        self._numbers = 0
+
+    def start(self, since_exec: Callable[[], float]) -> None:
+        """Compile, and attach to all that is there.
+
+        Raises:
+            XdpdnsError: an interface that was named, or the program, or the machine can't.
+            AgentEndedError: the agent didn't wait for it.
+        """
+        settings, stack = self._settings, self._stack
+        # The children compile while this process looks at the interfaces.
+        compilations: dict[Direction, Compilation] = {}
+        for direction, program in settings.programs.items():
+            compilations[direction] = Compilation(program)
+            stack.callback(compilations[direction].close)
+        self._events = LinkEvents()
+        stack.callback(self._events.close)
+        self._hooks = stack.enter_context(Hooks())
+        self._tools = Tools(
+            self._hooks, settings.programs, settings.hook, settings.mode, settings.keep
+        )
+        stack.callback(self._close)
+        if settings.keep:
+            keep.prepare(self._hooks)
+        self._reserve()
+        for direction, compilation in compilations.items():
+            while not self._outbox.listen(compilation.fileno(), timeout=60.0):
+                log.info("Still compiling.")
+            compiled = self._tools.compiled[direction] = compilation.result()
+            log.debug("Compiled in %.2f s, %.2f s after exec.", compiled.seconds, since_exec())
+        if settings.stats:
+            stack.callback(os.close, kernel.enable_stats())
+        for watched in self._watched.values():
+            if not watched.optional:
+                watched.begin()
+        log.debug("Attached %.2f s after exec.", since_exec())
+        for watched in self._watched.values():
+            watched.stays = settings.keep
+            self._tell_loaded(watched)
+        self.look(set())
+        self._warn_generic()
+        self._outbox.put(Started())
+        needs = (privileges.CAP_BPF, privileges.CAP_PERFMON) if self._selection.grows else ()
+        privileges.drop(privileges.CAP_NET_ADMIN, *needs, *privileges.reading_needs())
+
+    def _reserve(self) -> None:
+        links = self._hooks.links() if self._selection.grows else []
+        for pattern in self._selection.unmatched([link.name for link in links]):
+            raise AttachError(
+                f"no interface matches {pattern}: `ip -brief link` lists those there are; "
+                "`--all` waits for the first."
+            )
+        for name in self._selection.names:
+            self._add(name, optional=False).reserve()
+
+    def _add(self, name: str, optional: bool) -> Watched:
+        self._numbers += 1
+        watched = Watched(self._numbers, name, self._tools, optional)
+        self._watched[watched.number] = watched
+        return watched
+
+    def _close(self) -> None:
+        for watched in reversed(self._watched.values()):
+            watched.close()
+
+    def watch(self) -> None:
+        """Look at each event and once a second, until the agent ends."""
+        pause = LOOK_EVERY
+        try:
+            while True:
+                gone: set[int] = set()
+                if self._outbox.listen(self._events.fileno(), timeout=pause):
+                    self._outbox.listen(timeout=SETTLE)
+                    gone = self._events.drain()
+                began = time.monotonic()
+                self.look(gone)
+                pause = max(LOOK_EVERY, SHARE * (time.monotonic() - began))
+                self._outbox.put(Alive())
+        except AgentEndedError:
+            return
+
+    def look(self, gone: set[int]) -> None:
+        """See what has become of the interfaces; `gone` are indexes that were given up."""
+        links = _Links(self._hooks, everything=self._selection.grows)
+        taken = set()
+        for watched in self._watched.values():
+            link = None if watched.index in gone else links.at(watched.index)
+            if link is not None:
+                taken.add(link.index)
+                self._look_at(watched, link)
+        for watched in list(self._watched.values()):
+            if watched.index in taken:
+                continue
+            link = links.called(watched.wanted) or links.called(watched.name)
+            if link is not None and link.index in taken:
+                link = None  # another one's, by a rename
+            if link is not None:
+                taken.add(link.index)
+            self._look_at(watched, link)
+        for link in links.all():
+            if link.up and link.index not in taken and self._selection.follows(link.name):
+                self._look_at(self._add(link.name, optional=True), link)
+        self._forget()
+
+    def _look_at(self, watched: Watched, link: Link | None) -> None:
+        before = watched.programs.copy()
+        changed = watched.look(link)
+        if watched.programs != before:
+            self._tell_loaded(watched)
+        if changed:
+            self._outbox.put(watched.state)
+
+    def _tell_loaded(self, watched: Watched) -> None:
+        for direction, program in watched.programs.items():
+            compiled = self._tools.compiled[direction]
+            fds = [program.fd, *program.maps.values()]
+            key, counters = compiled.key, compiled.counters
+            loaded = Loaded(watched.number, direction, (*program.maps,), key, counters)
+            self._outbox.put(loaded, fds)
+
+    def _forget(self) -> None:
+        """Let go of what came by a pattern and has been gone for too long, or too many of them."""
+        absent = sorted(
+            (watched.absent_since, watched.number)
+            for watched in self._watched.values()
+            if watched.optional and watched.absent_since is not None
+        )
+        for at, (since, number) in enumerate(absent):
+            if time.monotonic() - since > FORGET_AFTER or at < len(absent) - REMEMBERED:
+                watched = self._watched.pop(number)
+                watched.stays = False
+                watched.close()
+                self._outbox.put(Forgotten(number))
+
+    def _warn_generic(self) -> None:
+        for watched in self._watched.values():
+            if self._settings.mode == "auto" and watched.state.mode == "generic":
+                log.warning(
+                    "%s's driver can't run XDP natively, so packets are counted a little later and "
+                    "at a higher cost (generic mode).",
+                    watched.name,
+                    extra={"interface": watched.name},
+                )
+
+
+class _Links:
+    """The interfaces at one moment: all of them, or each when it is asked for."""
+
+    def __init__(self, hooks: Hooks, everything: bool) -> None:
+        self._hooks = hooks
+        self._all = hooks.links() if everything else None
+
+    def all(self) -> list[Link]:
+        return self._all or []
+
+    def at(self, index: int) -> Link | None:
+        if self._all is None:
+            return self._hooks.link_at(index) if index else None
+        return next((link for link in self._all if link.index == index), None)
+
+    def called(self, name: str) -> Link | None:
+        if self._all is None:
+            try:
+                return self._hooks.link(name)
+            except AttachError:
+                return None
+        return next((link for link in self._all if link.name == name), None)

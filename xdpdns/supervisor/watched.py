@@ -1,0 +1,319 @@
+"""One interface that is being watched: put on, looked after, put on again, taken off."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+from xdpdns.errors import AttachError, OccupiedError, XdpdnsError
+from xdpdns.hooks import Attachment, Direction, Hook, Hooks, Link
+from xdpdns.keep import Keeper
+from xdpdns.loader import LoadedProgram
+from xdpdns.program import Compiled
+from xdpdns.settings import ProgramSettings
+from xdpdns.supervisor.messages import State
+
+log = logging.getLogger(__name__)
+
+LASTS = 10.0
+"""Seconds after which a program that is still there is taken to stay."""
+
+LONGEST_WAIT = 30.0
+"""Seconds between attempts on an interface that takes no program, or doesn't keep it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What all interfaces have in common.
+
+    `programs` is what each interface is to have, by direction. `hook` is that of the ingress;
+    `mode` is only for XDP. `compiled` is filled when the compiler is done.
+    """
+
+    hooks: Hooks
+    programs: dict[Direction, ProgramSettings]
+    hook: Hook
+    mode: str
+    keep: bool
+    compiled: dict[Direction, Compiled] = field(default_factory=dict)
+
+    def hook_of(self, direction: Direction) -> Hook:
+        """The hook in a direction: XDP sees no packets that leave."""
+        return "tcx" if direction == "egress" and self.hook == "xdp" else self.hook
+
+
+class Backoff:
+    """When to try again: at once the first time, then ever later while it doesn't last."""
+
+    def __init__(self) -> None:
+        self._tried = self._at = float("-inf")
+        self._wait = 1.0
+
+    def ready(self) -> bool:
+        """Whether to try now; counts as a try if so."""
+        now = time.monotonic()
+        if now < self._at:
+            return False
+        if now - self._tried > LASTS + self._wait:
+            self._wait = 1.0
+        self._tried, self._at = now, now + self._wait
+        self._wait = min(2 * self._wait, LONGEST_WAIT)
+        return True
+
+    def reset(self) -> None:
+        """Something has changed: the next try is at once."""
+        self.__init__()  # type: ignore[misc]
+
+
+class Watched:
+    """An interface, from reserve() to close(); `number` is what the agent knows it by.
+
+    It is followed by its index, so a rename changes only `name`; made anew under the same name, it
+    gets the same program, and the counters go on. Our program is put back where nothing is; another
+    one's stays, and ours comes back when that has gone. While `stays` is true, close() leaves it
+    all in the kernel.
+
+    `optional` is for those that came by a pattern: they may come to nothing.
+    """
+
+    def __init__(self, number: int, name: str, tools: Tools, optional: bool) -> None:
+        self.number = number
+        self.name = self.wanted = name
+        self.optional = optional
+        self.index = 0
+        self.stays = False
+        self.programs: dict[Direction, LoadedProgram] = {}
+        self.absent_since: float | None = None
+        self.state = State(number, name, "starting", f"{name} is not attached yet.", "", 0)
+        self._tools = tools
+        self._keeper: Keeper | None = None
+        self._attachments: dict[Direction, Attachment] = {}
+        self._backoff = Backoff()
+        self._seen: tuple[bool, int] | None = None
+
+    # --- the start ------------------------------------------------------------------------------
+
+    def reserve(self) -> None:
+        """See that the interface can be had, before anything is loaded.
+
+        Raises:
+            AttachError: absent, or down without a program that was kept.
+            OccupiedError: another program or agent has it.
+            PinError: the BPF file system can't be used.
+        """
+        link = self._tools.hooks.link(self.name)
+        self.index = link.index
+        if not self._tools.keep:
+            self._check()
+            return
+        keeper = Keeper(link, self._tools.hooks)
+        if not keeper.old:
+            try:
+                self._check()
+                keeper.tidy()
+            except BaseException:
+                keeper.close(unpin=False)
+                raise
+        self._keeper = keeper
+        # Whatever becomes of this start: what was counted before it goes on being counted.
+        self.stays = bool(keeper.old)
+
+    def _check(self) -> None:
+        for direction in self._tools.programs:
+            if direction not in self._attachments:
+                self._tools.hooks.check(self.name, self._tools.hook_of(direction), direction)
+
+    def begin(self) -> None:
+        """Load the programs and attach them, or have them take over from what was kept.
+
+        Raises:
+            AttachError: as Hooks.attach(); or what was kept is on another hook or in another mode.
+        """
+        link = self._tools.hooks.link(self.name)
+        keeper = self._keeper
+        if keeper is not None:
+            self._refuse_other_hooks(keeper)
+        going_on = False
+        for direction, settings in self._tools.programs.items():
+            compiled = self._tools.compiled[direction]
+            maps = keeper.maps(direction, compiled, settings) if keeper else None
+            going_on |= maps is not None
+            self.programs[direction] = LoadedProgram(compiled, settings, maps)
+        if keeper is not None:
+            for direction, program in self.programs.items():
+                keeper.pin(direction, program.fd, program.maps)
+                if direction in keeper.old:
+                    taken = keeper.take_over(link, direction, program.fd)
+                    self._attachments[direction] = taken
+                    keeper.attached(taken)
+            for direction in keeper.old.keys() - self.programs.keys():
+                keeper.give_up(link, direction)
+        self._attach(link)
+        if keeper is not None:
+            keeper.say(going_on)
+
+    def _refuse_other_hooks(self, keeper: Keeper) -> None:
+        for direction, old in keeper.old.items():
+            if direction not in self._tools.programs:
+                continue
+            hook = self._tools.hook_of(direction)
+            if hook != old.found.hook:
+                asked = f"--hook {self._tools.hook}"
+            elif hook == "xdp" and self._tools.mode not in ("auto", old.found.mode):
+                asked = f"--mode {self._tools.mode}"
+            else:
+                continue
+            raise AttachError(
+                f"{self.name} is being counted in {old.found.mode} mode by a program that was "
+                f"kept: `xdpdns detach {self.name}` first, or leave `{asked}` away."
+            )
+
+    def _attach(self, link: Link) -> None:
+        """Attach what isn't attached."""
+        for direction, program in self.programs.items():
+            if direction not in self._attachments:
+                attachment = self._tools.hooks.attach(
+                    link.name,
+                    program.fd,
+                    self._tools.hook_of(direction),
+                    direction,
+                    self._tools.mode,
+                )
+                self._attachments[direction] = attachment
+                if self._keeper is not None:
+                    self._keeper.attached(attachment)
+
+    # --- from then on ---------------------------------------------------------------------------
+
+    def look(self, link: Link | None) -> bool:
+        """Compare with the interface as it is now, and put right what is ours to put right.
+
+        `link` is None where there is no such interface. Returns whether the state has changed.
+        """
+        reason, detail = self._put_right(link)
+        first = next(iter(self._attachments.values()), None)
+        on = first is not None and reason in ("", "down")
+        before, self.state = (
+            self.state,
+            State(
+                self.number,
+                self.name,
+                reason,
+                detail,
+                first.mode if on and first else "",
+                first.program_id if on and first else 0,
+            ),
+        )
+        if before.reason != reason:
+            self._say(before)
+        return before != self.state
+
+    def _put_right(self, link: Link | None) -> tuple[str, str]:
+        """The reason why it is not counted, and the sentence; both empty if it is."""
+        if link is None:
+            self.absent_since = self.absent_since or time.monotonic()
+            self._let_go()
+            self.index, self._seen = 0, None
+            return "absent", f"there is no interface {self.name}: it is counted when it is back."
+        self.absent_since = None
+        if link.index != self.index:
+            self._let_go()
+            self.index = link.index
+            self._backoff.reset()
+        self._follow(link)
+        if self._seen != (link.up, link.mtu):
+            self._seen = link.up, link.mtu
+            self._backoff.reset()
+        for direction, attachment in list(self._attachments.items()):
+            there = self._tools.hooks.look(attachment, link)
+            if there is None:
+                attachment.close()
+                del self._attachments[direction]
+            elif there != attachment.program_id:
+                return "replaced", (
+                    f"another program (id {there}) replaced ours on {self.name}: ours comes back "
+                    "when that has gone."
+                )
+        if self._attachments.keys() != self._tools.programs.keys():
+            if not self._backoff.ready():
+                return self._still_missing()
+            try:
+                self._again(link)
+            except OccupiedError as error:
+                return "occupied", str(error)
+            except XdpdnsError as error:
+                return ("refused" if link.up else "down"), str(error)
+        if not link.up:
+            return "down", f"{self.name} is down: no packets arrive until it is up again."
+        return "", ""
+
+    def _still_missing(self) -> tuple[str, str]:
+        """The reason between two attempts."""
+        if self.state.reason in ("", "down"):
+            return "detached", f"our program was taken off {self.name}, more than once."
+        return self.state.reason, self.state.detail
+
+    def _follow(self, link: Link) -> None:
+        if link.name != self.name:
+            log.info("%s is now called %s.", self.name, link.name, extra={"interface": link.name})
+            self.name = link.name
+        for attachment in self._attachments.values():
+            attachment.interface = link.name
+
+    def _again(self, link: Link) -> None:
+        """Attach after the start: the same programs, if there were any ever."""
+        if self.programs:
+            if self._keeper is not None:
+                self._keeper.move(link.index)
+            self._attach(link)
+            return
+        if self._keeper is None:
+            self.reserve()
+        else:
+            self._check()
+        try:
+            self.begin()
+        except XdpdnsError:
+            self._unload()
+            raise
+        self.stays = self._tools.keep
+
+    def _unload(self) -> None:
+        for program in self.programs.values():
+            program.close()
+        self.programs.clear()
+
+    def _let_go(self) -> None:
+        """The interface went away, and with it what was attached."""
+        for attachment in self._attachments.values():
+            attachment.close()
+        self._attachments.clear()
+
+    def _say(self, before: State) -> None:
+        """One line for each change; logs.py holds back what comes too often."""
+        extra = {"interface": self.name, "reason": self.state.reason}
+        if self.state.reason:
+            log.warning("%s", self.state.detail, extra=extra)
+        elif before.reason == "starting":
+            log.info("Counting on %s in %s mode.", self.name, self.state.mode, extra=extra)
+        else:
+            log.info("%s is counted again (it was: %s).", self.name, before.reason, extra=extra)
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Take our program off if it is still there and needn't stay; close everything."""
+        for attachment in reversed(self._attachments.values()):
+            try:
+                if not self.stays:
+                    self._tools.hooks.detach(attachment)
+            except XdpdnsError as error:
+                log.warning("Nothing to detach: %s", error, extra={"interface": self.name})
+            finally:
+                attachment.close()
+        self._attachments.clear()
+        self._unload()
+        if self._keeper is not None:
+            self._keeper.close(unpin=not self.stays)
+            self._keeper = None
