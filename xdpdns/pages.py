@@ -7,6 +7,7 @@ import hashlib
 import html
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 
 from xdpdns import __version__
@@ -46,12 +47,17 @@ HEADERS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response; `sent` is called when its last byte is with the kernel."""
+    """A response; `sent` is called when its last byte is with the kernel.
+
+    `again` makes the body that the same request would get now, at once; None if it can't do so
+    without waiting.
+    """
 
     status: HTTPStatus
     body: bytes
     headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": TEXT})
     sent: Callable[[], None] | None = None
+    again: Callable[[], bytes | None] | None = None
 
 
 def plain(status: HTTPStatus, text: str = "", **headers: str) -> Response:
@@ -101,7 +107,8 @@ class Pages:
         }
         if variant.gzip:
             content["Content-Encoding"] = "gzip"
-        return Response(HTTPStatus.OK, body, content, self._scraped)
+        again = partial(self._scraper.get_now, variant)
+        return Response(HTTPStatus.OK, body, content, self._scraped, again)
 
     def _scraped(self) -> None:
         hook, self._on_first_scrape = self._on_first_scrape, None

@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 Collect = Callable[[], Iterable[InterfaceState]]
 """Reads every interface's counters; blocking, called in one thread at a time."""
 
+QUICK = 0.01
+"""Seconds: a scrape that last took less can be made on the event loop itself."""
+
 SELF: Mapping[str, Collector] = {
     "process": prometheus_client.PROCESS_COLLECTOR,
     "python": prometheus_client.PLATFORM_COLLECTOR,
@@ -66,6 +69,7 @@ class Scraper:
     """Makes the body of /metrics; not for two threads at once.
 
     `collect` gives the interfaces' states; if it raises, the scrape has everything but them.
+    `seconds` is how long the last one took; 0 before the first.
     """
 
     def __init__(self, collect: Collect, collectors: Mapping[str, Collector] = SELF) -> None:
@@ -73,7 +77,7 @@ class Scraper:
         self._collectors = collectors
         self._failures = Failures({"interfaces": 0, "render": 0} | dict.fromkeys(collectors, 0))
         self._interfaces, self._agent = Renderer(), Renderer()
-        self._seconds = 0.0
+        self.seconds = 0.0
 
     def scrape(self, variants: Collection[Variant]) -> dict[Variant, bytes]:
         """Read the counters once, and write them in each of the variants."""
@@ -87,7 +91,7 @@ class Scraper:
         bodies = {
             v: compress(texts[v.openmetrics]) if v.gzip else texts[v.openmetrics] for v in variants
         }
-        self._seconds = time.perf_counter() - start
+        self.seconds = time.perf_counter() - start
         return bodies
 
     def _text(self, states: list[InterfaceState], om: bool) -> bytes:
@@ -99,7 +103,7 @@ class Scraper:
                 parts.append(_generate(collector, om))
             except Exception as error:  # whatever it is, the rest must be served
                 self._failures.add(name, error)
-        agent = AgentState(self._seconds, self._failures.counts)  # last: it counts those failures
+        agent = AgentState(self.seconds, self._failures.counts)  # last: it counts those failures
         parts.append(self._agent.render(agent_families(agent), om, self._failures.add))
         if om:
             parts.append(OPENMETRICS_EOF)
@@ -133,6 +137,13 @@ class SharedScraper:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="scrape")
         self._running = asyncio.Lock()
         self._next: _Batch | None = None
+
+    def get_now(self, variant: Variant) -> bytes | None:
+        """Make the body of /metrics in this thread; None if that might keep others waiting."""
+        quick = 0.0 < self._scraper.seconds < QUICK
+        if not quick or self._next is not None or self._running.locked():
+            return None
+        return self._scraper.scrape((variant,))[variant]
 
     async def get(self, variant: Variant) -> bytes:
         """Wait for the body of /metrics, of counts not older than this call."""

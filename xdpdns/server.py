@@ -39,7 +39,8 @@ class Server:
 
     Args:
         listeners: sockets that listen and don't block (listen.bind()); the server closes them.
-        collect: reads every interface's counters; called in a worker thread, never twice at once.
+        collect: reads every interface's counters; called in a worker thread or, while that is quick
+            (scrape.QUICK), on the event loop; never twice at once.
         interfaces: the interfaces' states without their snapshots, at once; on the event loop.
         web_config: TLS, basic auth and headers; None: plain HTTP for everybody.
         on_first_scrape: called once, when the first answer with metrics has been sent.
@@ -166,7 +167,14 @@ class Server:
             self._bound_bodies(response.body)
         merged = {**HEADERS, **config.headers, **response.headers}
         merged = {name: value for name, value in merged.items() if value}
-        return Response(response.status, response.body, merged, response.sent)
+        again = partial(self._again, response.again) if response.again and not self._web else None
+        return Response(response.status, response.body, merged, response.sent, again)
+
+    def _again(self, make: Callable[[], bytes | None]) -> bytes | None:
+        body = make()
+        if body is not None:
+            self._bound_bodies(body)
+        return body
 
     async def _refusal(self, config: WebConfig, path: str, authorization: str) -> Response | None:
         if not config.users or path in config.auth_excluded_paths:

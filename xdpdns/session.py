@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 
 import h11
@@ -52,6 +54,15 @@ class Limits:
     pending_bytes: int = 128 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class _Repeat:
+    """A request as it came, the head of its response without length and date, the next body."""
+
+    request: bytes
+    head: bytes
+    body: Callable[[], bytes | None]
+
+
 class Session:
     """The state of one connection.
 
@@ -67,6 +78,8 @@ class Session:
         self.idle_since: float | None = self._clock()
         self.body = b""
         self.body_since = 0.0
+        self._raw = b""
+        self._repeat: _Repeat | None = None
 
     async def run(self, stream: Stream) -> None:
         """Serve requests until either side has enough; raises OSError when the client is gone."""
@@ -99,6 +112,7 @@ class Session:
             return False
         if request is None:
             return False
+        self._repeat = None
         with_body = self._http.next_event() is h11.NEED_DATA or self._http.their_state not in (
             h11.DONE,
             h11.MUST_CLOSE,
@@ -114,20 +128,72 @@ class Session:
             self.body = b""
         if response.sent is not None:
             response.sent()
-        return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+            return False
+        alone = self._raw and not self._http.trailing_data[0]
+        if response.again is not None and request.method == b"GET" and alone:
+            self._repeat = _Repeat(self._raw, _head(response), response.again)
+        return True
 
     async def _request(self, stream: Stream, fresh: bool) -> h11.Request | None:
         """Wait for a request; None when the client has gone, or stayed silent for long."""
-        if not fresh and not self._http.trailing_data[0]:
-            try:
-                async with asyncio.timeout(self._limits.keep_alive):
-                    self._http.receive_data(await stream.receive())
-            except TimeoutError:
+        self._raw = b""
+        pipelined = bool(self._http.trailing_data[0])
+        if not fresh and not pipelined:
+            if (data := await self._wait(stream)) is None:
                 return None
+            self._take(data)
         async with asyncio.timeout(self._limits.header):
             while (event := self._http.next_event()) is h11.NEED_DATA:
-                self._http.receive_data(await stream.receive())
+                self._take(await stream.receive())
+        if pipelined:
+            self._raw = b""  # not all of it
         return event if isinstance(event, h11.Request) else None
+
+    def _take(self, data: bytes) -> None:
+        self._raw += data
+        self._http.receive_data(data)
+
+    async def _wait(self, stream: Stream) -> bytes | None:
+        """Wait between requests; None when there was none for long.
+
+        A request that repeats the last one byte for byte, as Prometheus's do, is answered
+        without parsing it again, and h11 never hears of it.
+        """
+        since = self._clock()
+        while True:
+            try:
+                async with asyncio.timeout_at(since + self._limits.keep_alive):
+                    data, rest = await stream.wait(self._answer)
+            except TimeoutError:
+                if self.idle_since is None or self.idle_since <= since:
+                    return None
+                since = self.idle_since
+                continue
+            if not rest:
+                return data
+            self.idle_since, self.body, self.body_since = None, bytes(rest), self._clock()
+            try:
+                async with asyncio.timeout(self._limits.write):
+                    await stream.send(self.body)
+            finally:
+                self.body = b""
+            self.idle_since = since = self._clock()
+
+    def _answer(self, data: bytes) -> bytes | None:
+        """The response to a repeated request; None for any other."""
+        if self._repeat is None or data != self._repeat.request:
+            return None
+        try:
+            body = self._repeat.body()
+        except Exception:
+            log.exception("A request could not be answered: this is a bug in xdpdns.")
+            return None
+        if body is None:
+            return None
+        self.idle_since = self._clock()
+        rest = f"Content-Length: {len(body)}\r\nDate: {_date(int(time.time()))}\r\n\r\n"
+        return b"".join((self._repeat.head, rest.encode(), body))
 
     async def _made(self, request: h11.Request) -> Response:
         try:
@@ -146,7 +212,7 @@ class Session:
         headers = [
             *response.headers.items(),
             ("Content-Length", str(len(response.body))),
-            ("Date", formatdate(usegmt=True)),
+            ("Date", _date(int(time.time()))),
         ]
         if close:
             headers.append(("Connection", "close"))
@@ -164,3 +230,16 @@ class Session:
             else:
                 for part in parts:
                     await stream.send(part)
+
+
+def _head(response: Response) -> bytes:
+    """The status line and the headers; h11 has seen these before, and found nothing wrong."""
+    lines = [f"HTTP/1.1 {response.status.value} {response.status.phrase}"]
+    lines += [f"{name}: {value}" for name, value in response.headers.items()]
+    return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    """A Unix time as RFC 9110 (5.6.7) has it."""
+    return formatdate(second, usegmt=True)

@@ -20,6 +20,9 @@ _CHUNK = 16384
 
 T = TypeVar("T")
 
+Answer = Callable[[bytes], bytes | None]
+"""Makes an answer without waiting for anything; None if it can't. Raises nothing."""
+
 
 class Stream:
     """A plain connection over a socket that doesn't block."""
@@ -34,9 +37,50 @@ class Stream:
         """Wait for bytes (16 KiB at most); none means that the other side has finished."""
         return await self._loop.sock_recv(self._sock, _CHUNK)
 
+    async def wait(self, answer: Answer) -> tuple[bytes, memoryview]:
+        """Wait for bytes that `answer` has no answer to, and send the answers that it has.
+
+        That happens in the event loop's callback: to wake a task, and to arm its time-outs anew,
+        takes four times as long. Returns the bytes as receive() does, or the rest of an answer
+        that the socket did not take whole.
+        """
+        done: asyncio.Future[tuple[bytes, memoryview]] = self._loop.create_future()
+
+        def ready() -> None:
+            if done.done():
+                return
+            try:
+                data = self._receive_now()
+                if data is None:
+                    return
+                if (text := answer(data)) is None:
+                    done.set_result((data, memoryview(b"")))
+                elif rest := memoryview(text)[self._send_now(text) :]:
+                    done.set_result((b"", rest))
+            except OSError as error:  # the other side has gone
+                done.set_exception(error)
+
+        self._loop.add_reader(self._sock, ready)
+        try:
+            return await done
+        finally:
+            self._loop.remove_reader(self._sock)
+
     async def send(self, data: bytes | memoryview) -> None:
         """Send all, at the speed of the receiver."""
         await self._loop.sock_sendall(self._sock, data)
+
+    def _receive_now(self) -> bytes | None:
+        try:
+            return self._sock.recv(_CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return None
+
+    def _send_now(self, data: bytes) -> int:
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
 
     async def finish(self) -> None:
         """Say that nothing more comes, and read away what the other side still sends.
@@ -68,6 +112,10 @@ class TlsStream(Stream):
             return await self._run(partial(self.tls.read, _CHUNK))
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
+
+    async def wait(self, answer: Answer) -> tuple[bytes, memoryview]:
+        """Wait for bytes; with TLS nothing is answered on the way."""
+        return await self.receive(), memoryview(b"")
 
     async def send(self, data: bytes | memoryview) -> None:
         """Encrypt and send all, at the speed of the receiver."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.client
 import shutil
@@ -22,6 +23,20 @@ from xdpdns.session import Limits
 
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 BRIEF = Limits(header=0.3, keep_alive=0.3, write=0.5, respond=0.5, linger=0.3)
+
+
+def one_response(sock: socket.socket) -> tuple[dict[bytes, bytes], bytes]:
+    """The next response, which must be 200: headers (names in lower case) and body."""
+    with sock.makefile("rb", buffering=0) as file:
+        assert file.readline() == b"HTTP/1.1 200 OK\r\n"
+        head: dict[bytes, bytes] = {}
+        while (line := file.readline()) != b"\r\n":
+            name, _, value = line.partition(b": ")
+            head[name.lower()] = value.strip()
+        body = b""
+        while len(body) < int(head[b"content-length"]):
+            body += file.read(int(head[b"content-length"]) - len(body)) or pytest.fail("cut off")
+    return head, body
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +136,83 @@ def test_keep_alive_and_pipelining(server: Running) -> None:
     answers = server.raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 20 + last)
     assert answers.count(b"HTTP/1.1 200 OK\r\n") == 21
     assert answers.endswith(b"</html>\n")
+
+
+def test_a_repeated_request_gets_a_new_reading() -> None:
+    with serving() as server, server.connect() as sock:
+        answers = []
+        for down in (False, False, True):
+            server.counting.states = [replace(STATE, up=not down)]
+            sock.sendall(GET)
+            answers.append(one_response(sock))
+        assert server.counting.readings == 3
+        heads = [{k: v for k, v in head.items() if k != b"date"} for head, _ in answers]
+        assert heads[0].pop(b"content-length").isdigit()
+        for head, (_, body) in zip(heads[1:], answers[1:], strict=True):
+            assert int(head.pop(b"content-length")) == len(body)
+            assert head == heads[0]
+        up = [parsed(body)[series("xdpdns_up", interface="eth0")] for _, body in answers]
+        assert up == [1, 1, 0]
+
+
+def test_a_repeated_request_and_others_take_turns(server: Running) -> None:
+    other = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    with server.connect() as sock:
+        for sent in (GET, GET, other, other, GET, GET):
+            sock.sendall(sent)
+            assert (b"xdpdns_up" in one_response(sock)[1]) == (sent == GET)
+        sock.sendall(GET[:-3])  # the same in two pieces
+        time.sleep(0.05)
+        sock.sendall(GET[-3:])
+        assert b"xdpdns_up" in one_response(sock)[1]
+        sock.sendall(GET + other)  # two in one piece
+        assert b"xdpdns_up" in one_response(sock)[1]
+        assert b"xdpdns lives." in one_response(sock)[1]
+        sock.sendall(GET)
+        assert b"xdpdns_up" in one_response(sock)[1]
+
+
+def test_repeated_requests_keep_a_connection_alive() -> None:
+    with serving(limits=BRIEF) as server, server.connect() as sock:
+        for _ in range(5):
+            sock.sendall(GET)
+            one_response(sock)
+            time.sleep(0.2)
+        assert read_all(sock) == b""
+
+
+def test_a_slow_reader_of_repeated_requests_gets_all_or_is_cut_off() -> None:
+    rows: dict[tuple[str, ...], int] = {(f"{i:0>60}",): i for i in range(2000)}
+    with serving(counting=Counting([state(rows, ("tld",))]), limits=BRIEF) as server:
+        with server.connect() as sock:
+            for _ in range(3):
+                sock.sendall(GET)
+                size = len(one_response(sock)[1])
+            asked = 0
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
+                sock.settimeout(1.0)
+                while asked < 1000:
+                    sock.sendall(GET)
+                    asked += 1
+                    time.sleep(0.002)
+            until(lambda: server.connections() == 0)
+            received = read_all(sock)
+        assert size < len(received) < asked * size
+        assert len(server.get("/metrics")[2]) > size / 2
+
+
+def test_a_slow_reading_does_not_keep_others_waiting() -> None:
+    with serving(limits=Limits(respond=5.0)) as server, server.connect() as sock:
+        for _ in range(2):
+            sock.sendall(GET)
+            one_response(sock)
+        server.server._scraper._scraper.seconds = 1.0  # as if there were many more rows now
+        server.counting.gate.clear()
+        sock.sendall(GET)
+        until(lambda: server.counting.running == 1)
+        assert server.get("/healthz")[0] == 200
+        server.counting.gate.set()
+        assert b"xdpdns_up" in one_response(sock)[1]
 
 
 def test_http_1_0_is_answered_and_closed(server: Running) -> None:
