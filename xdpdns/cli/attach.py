@@ -11,6 +11,8 @@ from xdpdns.cli.options import (
     exact_edns_option,
     log_to_stderr,
     netns_option,
+    output_option,
+    print_json,
     program_options,
     program_settings,
 )
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 @click.argument("interfaces", nargs=-1, type=InterfaceName(), metavar="IFACE...")
 @click.option(
     "--all",
-    "everything",
+    "all",
     is_flag=True,
     help="Count on every interface but the loopback, as soon as it is up: those there are and "
     "those that come. One that can't be counted is reported, and the others are.",
@@ -97,7 +99,7 @@ if TYPE_CHECKING:
 @program_options
 def attach(
     interfaces: tuple[str, ...],
-    everything: bool,
+    all: bool,  # noqa: A002  named as the option is
     exclude: tuple[str, ...],
     hook: Hook,
     mode: str,
@@ -135,14 +137,14 @@ def attach(
     from xdpdns import app
     from xdpdns.supervisor.selection import Selection
 
-    if not interfaces and not everything:
+    if not interfaces and not all:
         raise SettingsError("no interface: name one, or give a pattern in quotes, or --all.")
     if len(set(interfaces)) != len(interfaces):
         raise SettingsError("an interface is named twice: name each once.")
     if hook != "xdp" and mode != "auto":
         raise SettingsError(f"--mode {mode} is of XDP: leave it away with --hook {hook}.")
     settings = app.AgentSettings(
-        selection=Selection.of(interfaces, everything, exclude),
+        selection=Selection.of(interfaces, all, exclude),
         hook=hook,
         mode=mode,
         listen=web_listen_address,
@@ -163,17 +165,29 @@ def attach(
 @click.command()
 @click.argument("interfaces", nargs=-1, required=True, type=InterfaceName(), metavar="IFACE...")
 @netns_option
-def detach(interfaces: tuple[str, ...], netns: str | None) -> None:
+@output_option()
+def detach(interfaces: tuple[str, ...], netns: str | None, output: str) -> None:
     """Take off what xdpdns put on interfaces, and nothing else.
 
     Needed only after `attach --keep`, whose program and counters stay, and after an agent was
     killed: otherwise `attach` cleans up by itself.
-    """
+
+    \b
+    Examples:
+      xdpdns detach eth0
+      xdpdns detach eth0 --netns customer
+    """  # noqa: D301  \b is for click: keep these lines
     from xdpdns import keep
     from xdpdns.netns import enter
 
     if netns is not None:
         enter(netns)
+    done = []
     for name in interfaces:
-        for line in keep.detach(name):
-            click.echo(line)
+        said = keep.detach(name)
+        done.append({"interface": name, "done": said})
+        if output == "text":
+            for line in said:
+                click.echo(line)
+    if output == "json":
+        print_json({"interfaces": done})

@@ -42,7 +42,12 @@ def demo(rate: float, seconds: float | None, web_listen_address: Address, output
     A client sends a mix of known proportions to a server's eth0, where the agent counts; its
     metrics are on loopback. What was sent and what was counted is compared, and must be equal: the
     exit code is 1 if it is not. Needs root.
-    """
+
+    \b
+    Examples:
+      xdpdns demo
+      xdpdns demo --rate 5000 --seconds 10 --output json
+    """  # noqa: D301  \b is for click: keep these lines
     from xdpdns import demo as module
     from xdpdns import present
 

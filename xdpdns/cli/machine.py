@@ -24,7 +24,12 @@ def status(netns: str | None, output: str) -> None:
     """Show what XDP programs are attached where, since when, and at what cost.
 
     Shows other people's programs too, and xdpdns's own whose agent was killed. Needs root.
-    """
+
+    \b
+    Examples:
+      xdpdns status
+      xdpdns status --output json | jq '.interfaces[].programs[] | select(.ours)'
+    """  # noqa: D301  \b is for click: keep these lines
     from xdpdns import present
     from xdpdns import status as module
     from xdpdns.netns import enter
@@ -72,7 +77,12 @@ def check(netns: str | None, output: str) -> None:
 
     Compiles and loads the real program and gives it a query, but attaches nothing. The exit code is
     1 if a need is not met.
-    """
+
+    \b
+    Examples:
+      xdpdns check
+      xdpdns check --netns customer
+    """  # noqa: D301  \b is for click: keep these lines
     from xdpdns import check as module
     from xdpdns import present
     from xdpdns.netns import enter
