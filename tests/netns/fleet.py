@@ -48,7 +48,7 @@ TRAFFIC: Mapping[str, Traffic] = {
 class Store:
     """VictoriaMetrics in the hub's namespace."""
 
-    def __init__(self, hub: Lab) -> None:
+    def __init__(self, hub: Lab, *options: str) -> None:
         self.hub = hub
         argv = [
             "victoria-metrics",
@@ -57,6 +57,7 @@ class Store:
             "-search.latencyOffset=1s",  # else the newest 30 s can't be seen
             "-search.disableCache",  # history is written after the fact
             "-memory.allowedBytes=256MB",
+            *options,
         ]
         self.process = hub.start(hub.server, argv, "victoria-metrics")
         self.process.wait_until("the store", self._ready)

@@ -16,6 +16,7 @@ from xdpdns.cli.completion import completion
 from xdpdns.cli.config import config
 from xdpdns.cli.config_file import DEFAULT, WITHOUT_FILE, chosen, read
 from xdpdns.cli.demo import demo
+from xdpdns.cli.dump import dump
 from xdpdns.cli.machine import check, plan, status
 from xdpdns.cli.replay import replay
 from xdpdns.cli.report import report
@@ -102,5 +103,17 @@ def main(config: Path | None) -> None:
     """
 
 
-for command in (check, attach, detach, status, plan, demo, replay, report, config, completion):
+for command in (
+    check,
+    attach,
+    detach,
+    status,
+    plan,
+    dump,
+    demo,
+    replay,
+    report,
+    config,
+    completion,
+):
     main.add_command(command)

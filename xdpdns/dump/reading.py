@@ -1,0 +1,87 @@
+"""One reading of the counters of some interfaces."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from xdpdns import catalogue
+from xdpdns.errors import AttachError, NotRunningError
+from xdpdns.families import AgentState, Family, InterfaceState, agent_families, families
+from xdpdns.running import counted, running
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The states of interfaces at one moment.
+
+    `time` and `since` are Unix times in seconds: when the counters were read, and since when they
+    count: the loading of the oldest of the programs (counters that `attach --keep` has carried over
+    to a newer program may be older). `previous` is the reading before this one, if there was one.
+    """
+
+    time: float
+    since: float
+    states: tuple[InterfaceState, ...]
+    previous: Reading | None = None
+
+
+def read(interfaces: Iterable[str], previous: Reading | None = None) -> Reading:
+    """Read the programs of ours on these interfaces, of the calling thread's network namespace.
+
+    After a first reading, an interface that is not counted any more has a state without counters;
+    before one it is an error.
+
+    Raises:
+        NotRunningError: no program of ours counts there.
+        UnreadableError: this xdpdns can't read what it counted.
+        AttachError: there is no such interface.
+        MissingNeedError: not root.
+    """
+    now = time.time()
+    boot = now - time.clock_gettime(time.CLOCK_BOOTTIME)
+    states, began = [], [now]
+    for name in interfaces:
+        try:
+            with running(name) as program:
+                state = InterfaceState(
+                    name,
+                    up=True,
+                    mode=program.mode,
+                    program_id=program.info.id,
+                    snapshot=program.snapshot(),
+                )
+                began.append(boot + program.info.load_time_ns / 1e9)
+        except AttachError as error:
+            if previous is None:
+                raise
+            reason = "detached" if isinstance(error, NotRunningError) else "absent"
+            state = InterfaceState(name, up=False, reason=reason, detail=str(error))
+        states.append(state)
+    # the one before that is of no use to anybody
+    before = None if previous is None else replace(previous, previous=None)
+    return Reading(now, min(began), tuple(states), before)
+
+
+def choose(interfaces: Iterable[str]) -> list[str]:
+    """The interfaces to read: those that were named, each once, or all that are being counted.
+
+    Raises:
+        NotRunningError: none was named, and none is being counted.
+        MissingNeedError: not root.
+    """
+    chosen = list(dict.fromkeys(interfaces)) or counted()
+    if not chosen:
+        raise NotRunningError("no xdpdns counts here: start one with `xdpdns attach eth0`.")
+    return chosen
+
+
+def metrics(reading: Reading) -> list[Family]:
+    """The metrics of the interfaces, and the version; an error in one of them is raised."""
+
+    def failed(collector: str, error: Exception) -> None:
+        raise error
+
+    build = [one for one in agent_families(AgentState()) if one.metric == catalogue.BUILD]
+    return [*families(reading.states, failed), *build]
