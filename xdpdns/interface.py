@@ -37,14 +37,14 @@ class Counters:
                 return state
             try:
                 snapshot = self._decoder.snapshot(self._maps)
-                info = kernel.prog_info(self._program)
+                info = kernel.prog_info(self._program) if stats else None
             except XdpdnsError as error:
                 return replace(state, error=error)
         return replace(
             state,
             snapshot=snapshot,
-            runs=info.run_count if stats else None,
-            run_seconds=info.run_time_ns / 1e9 if stats else None,
+            runs=info.run_count if info else None,
+            run_seconds=info.run_time_ns / 1e9 if info else None,
         )
 
     def close(self) -> None:

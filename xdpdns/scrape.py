@@ -31,6 +31,9 @@ SELF: Mapping[str, Collector] = {
 }
 """prometheus_client's own metrics about this process, by the name under which failures count."""
 
+SELF_EVERY = 1.0
+"""Seconds for which they are good enough: to read /proc and all takes as long as the rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Variant:
@@ -77,6 +80,7 @@ class Scraper:
         self._collectors = collectors
         self._failures = Failures({"interfaces": 0, "render": 0} | dict.fromkeys(collectors, 0))
         self._interfaces, self._agent = Renderer(), Renderer()
+        self._about_self: dict[bool, tuple[float, bytes]] = {}
         self.seconds = 0.0
 
     def scrape(self, variants: Collection[Variant]) -> dict[Variant, bytes]:
@@ -98,16 +102,29 @@ class Scraper:
         parts = [
             self._interfaces.render(families(states, self._failures.add), om, self._failures.add)
         ]
-        for name, collector in self._collectors.items():
-            try:
-                parts.append(_generate(collector, om))
-            except Exception as error:  # whatever it is, the rest must be served
-                self._failures.add(name, error)
+        parts.append(self._self(om))
         agent = AgentState(self.seconds, self._failures.counts)  # last: it counts those failures
         parts.append(self._agent.render(agent_families(agent), om, self._failures.add))
         if om:
             parts.append(OPENMETRICS_EOF)
         return b"".join(parts)
+
+    def _self(self, om: bool) -> bytes:
+        """The metrics about this process, made once in SELF_EVERY seconds at most."""
+        now = time.monotonic()
+        made, text = self._about_self.get(om, (-SELF_EVERY, b""))
+        if now - made < SELF_EVERY:
+            return text
+        parts = []
+        for name, collector in self._collectors.items():
+            try:
+                parts.append(_generate(collector, om))
+            except Exception as error:  # whatever it is, the rest must be served
+                self._failures.add(name, error)
+        text = b"".join(parts)
+        if len(parts) == len(self._collectors):
+            self._about_self[om] = now, text
+        return text
 
 
 def _generate(collector: Collector, om: bool) -> bytes:
