@@ -30,6 +30,7 @@ struct cursor {
 	})
 #endif
 #define load16(p) LOAD(u16, p)
+#define load32(p) LOAD(u32, p)
 #define load64(p) LOAD(u64, p)
 
 static __always_inline u16 load_be16(const u8 *p)

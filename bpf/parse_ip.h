@@ -7,8 +7,10 @@
 #include "outcomes.h"
 
 #define IPV4_HEADER	     20
+#define IPV4_ADDRS	     12
 #define IPV4_FRAGMENT_OFFSET __builtin_bswap16(0x1fff)
 #define IPV6_HEADER	     40
+#define IPV6_ADDRS	     8
 #define IPV6_FRAGMENT_OFFSET __builtin_bswap16(0xfff8)
 #define IPV6_EXT_MAX	     8
 
@@ -25,6 +27,7 @@ struct ip_payload {
 	u64 af;	   /* 4 or 6 */
 	u64 proto; /* the transport's IP protocol number */
 	u64 len;   /* bytes of the payload by the IP header; the frame may hold fewer or more */
+	u64 addrs; /* where in the frame the source address is; the destination follows */
 };
 
 static __always_inline enum outcome parse_ipv4(struct cursor *c, struct ip_payload *ip)

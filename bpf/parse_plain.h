@@ -66,6 +66,7 @@ static __always_inline enum outcome parse_plain(const u8 *data, const u8 *end, s
 		if (bad)
 			return bad;
 		ip->af = 4;
+		ip->addrs = ETH_HEADER + IPV4_ADDRS;
 		*beyond = 0;
 		return OUTCOME_GO_ON;
 	}
@@ -76,6 +77,7 @@ static __always_inline enum outcome parse_plain(const u8 *data, const u8 *end, s
 		if (bad)
 			return bad;
 		ip->af = 6;
+		ip->addrs = ETH_HEADER + IPV6_ADDRS;
 		*beyond = IPV6_HEADER - IPV4_HEADER;
 		return OUTCOME_GO_ON;
 	}

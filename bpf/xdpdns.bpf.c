@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * xdpdns: counts DNS queries, or the responses to them, by their features, and every packet by its outcome.
+ * xdpdns: counts DNS queries, or the responses to them, by their features, and every packet by its outcome. The program
+ * never writes to a packet and always lets it pass.
  *
- * Entry points, maps and record(): the only file with map operations, since BCC rewrites them only here. The program
- * never writes to a packet and always returns XDP_PASS.
+ * Maps are used here and in the files named *.bpf.h, which the agent pastes in where they are included: BCC rewrites
+ * map operations in the main file only. All other headers are free of maps, so that they can be built natively.
  *
- * The agent compiles the configuration in: HOOK_TC, RESPONSES, KEY_... and TLD_BYTES (stats_key.h), WATCHED_PORT
- * (parse_udp.h), EDNS_EDGES (parse_edns.h), TLDS_BOUNDED, QTYPE_REGISTERED, EXACT_EDNS (edns_sizes.h); and sets the
- * maps' sizes when it creates them.
+ * The agent compiles the configuration in: HOOK_TC, RESPONSES, TIMING and TIMING_SAMPLE (timing.h), KEY_... and
+ * TLD_BYTES (stats_key.h), WATCHED_PORT (parse_udp.h), EDNS_EDGES (parse_edns.h), TLDS_BOUNDED, QTYPE_REGISTERED,
+ * EXACT_EDNS (edns_sizes.h); and sets the maps' sizes when it creates them.
  */
 #include "classify.h"
 #include "counters.h"
 #include "edns_sizes.h"
 #include "make_key.h"
 #include "outcomes.h"
+#include "rows.bpf.h"
 #include "stats_key.h"
+#include "timing.bpf.h"
 
 /*
  * The hook that the program is compiled for: XDP, or TC (TCX and clsact) behind it. "Go on" is XDP_PASS, and TCX_NEXT,
@@ -31,104 +34,11 @@
 /* The most of a packet that is gathered for reading: a page, as XDP sees it. */
 #define GATHER_MAX 4096
 
-BPF_TABLE("percpu_hash", struct stats_key, u64, rows, 1);
 BPF_TABLE("percpu_array", u32, struct counters, counters, 1);
-
-#if KEY_TLD && TLDS_BOUNDED
-struct tld_key {
-	u8 tld[TLD_BYTES]; /* as in stats_key */
-};
-/* The allow-list; the value is the label's length, since a zero byte may also be part of a label. */
-BPF_TABLE("hash", struct tld_key, u64, tlds, 1);
-#endif
 
 #if EXACT_EDNS
 BPF_TABLE("percpu_array", u32, struct edns_sizes, edns_sizes, EDNS_SIZES_ELEMENTS);
 #endif
-
-static __always_inline bool count_in_row(struct stats_key *key)
-{
-	u64 *count = rows.lookup(key);
-
-	if (!count)
-		return false;
-	*count += 1;
-	return true;
-}
-
-/* 0, or the negative error of the insertion. Another CPU may be first: then its row is there to add to. */
-static __always_inline int count_in_new_row(struct stats_key *key)
-{
-	u64 one = 1;
-	int err = rows.insert(key, &one);
-
-	if (err && count_in_row(key))
-		return 0;
-	return err;
-}
-
-static __always_inline bool fold_tld(struct stats_key *key)
-{
-#if KEY_TLD
-	if (key->tld_len == TLD_LEN_OTHER || (RESPONSES && key->tld_len == TLD_LEN_NONE))
-		return false;
-	key->tld_len = TLD_LEN_OTHER;
-	__builtin_memset(key->tld, 0, sizeof(key->tld));
-	return true;
-#else
-	return false;
-#endif
-}
-
-static __always_inline bool is_listed(struct stats_key *key)
-{
-#if KEY_TLD && TLDS_BOUNDED
-	u64 *len;
-
-	if (RESPONSES && key->tld_len == TLD_LEN_NONE)
-		return true;
-	len = tlds.lookup((struct tld_key *)key->tld);
-	return len && *len == key->tld_len;
-#else
-	return true;
-#endif
-}
-
-/* Folds values that are on no list, so that a sender can't make more rows than the lists allow. */
-static __always_inline bool bound_values(struct stats_key *key)
-{
-	bool changed = false;
-
-#if KEY_QTYPE
-	if (key->qtype != QTYPE_OTHER && !(RESPONSES && key->qtype == QTYPE_NONE) && !(QTYPE_REGISTERED(key->qtype))) {
-		key->qtype = QTYPE_OTHER;
-		changed = true;
-	}
-#endif
-	if (!is_listed(key))
-		changed |= fold_tld(key);
-	return changed;
-}
-
-/* A message whose row was not found: the only path that asks lists or makes rows. */
-static __always_inline void count_unknown(struct stats_key *key, struct counters *c)
-{
-	int err;
-
-	if (bound_values(key) && count_in_row(key))
-		return;
-	err = count_in_new_row(key);
-	if (!err)
-		return;
-	if (fold_tld(key) && (count_in_row(key) || !count_in_new_row(key))) {
-		c->folded += 1;
-		return;
-	}
-	if (err == -7 /* E2BIG */)
-		c->overflow[OVERFLOW_MAP_FULL] += 1;
-	else
-		c->overflow[OVERFLOW_MAP_ERROR] += 1;
-}
 
 static __always_inline void count_header(struct counters *c, const struct features *f)
 {
@@ -222,6 +132,7 @@ int xdpdns_count(CONTEXT *ctx)
 			count_header(c, &f);
 		return GO_ON;
 	}
+	time_message((const u8 *)(long)ctx->data, &ip, &m, &f);
 	count_header(c, &f);
 	make_key(&key, &ip, &m, &f);
 	count_marginals(c, &f);

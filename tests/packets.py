@@ -79,8 +79,12 @@ def ipv4(
     offset: int = 0,
     more: bool = False,
     ident: int = 1,
+    back: bool = False,
 ) -> bytes:
-    """An IPv4 packet (RFC 791). `offset` is the fragment's, in units of 8 bytes."""
+    """An IPv4 packet (RFC 791). `offset` is the fragment's, in units of 8 bytes.
+
+    `back` is from the server to the client.
+    """
     if ihl is None:
         ihl = 5 + len(options) // 4
     if total_length is None:
@@ -88,7 +92,8 @@ def ipv4(
     fragment = (more << 13) | offset
     first = (version << 4) | ihl
     start = struct.pack("!BBHHHBB", first, 0, total_length, ident, fragment, 64, proto)
-    addresses = CLIENT4.packed + SERVER4.packed
+    ends = CLIENT4.packed, SERVER4.packed
+    addresses = b"".join(reversed(ends) if back else ends)
     total = checksum(start + b"\0\0" + addresses + options)
     return start + struct.pack("!H", total) + addresses + options + payload
 
@@ -124,8 +129,12 @@ def ipv6(
     extensions: Sequence[Extension] = (),
     version: int = 6,
     payload_length: int | None = None,
+    back: bool = False,
 ) -> bytes:
-    """An IPv6 packet (RFC 8200); each header's Next Header names the one that follows."""
+    """An IPv6 packet (RFC 8200); each header's Next Header names the one that follows.
+
+    `back` is from the server to the client.
+    """
     numbers = [number for number, _ in extensions] + [proto]
     chain = b"".join(
         bytes([following]) + body[1:]
@@ -134,7 +143,8 @@ def ipv6(
     if payload_length is None:
         payload_length = len(chain) + len(payload)
     start = struct.pack("!IHBB", version << 28, payload_length, numbers[0], 64)
-    return start + CLIENT6.packed + SERVER6.packed + chain + payload
+    ends = CLIENT6.packed, SERVER6.packed
+    return start + b"".join(reversed(ends) if back else ends) + chain + payload
 
 
 def udp(payload: bytes, *, dport: int = 53, sport: int = 40000, length: int | None = None) -> bytes:

@@ -19,6 +19,7 @@ from xdpdns import kernel, vocab
 from xdpdns.layout import Field, Layout
 from xdpdns.settings import ProgramSettings
 from xdpdns.snapshot import EdnsSizes, Histogram, Marginals, Snapshot
+from xdpdns.timing import TimingReader
 
 # The order of enum qclass_index, version_index and overflow_index in bpf/counters.h.
 QCLASSES = ("IN", "CH", "HS", "NONE", "ANY", vocab.OTHER)
@@ -66,6 +67,8 @@ class Decoder:
         self._counters = counters
         self._settings = settings
         self._cpus = kernel.possible_cpus()
+        timed = settings.timing and settings.side == "responses"
+        self._timing = TimingReader(settings.timing) if timed else None
         self._seen = _Seen(_key_decoder(key, settings))
         self._chunks: dict[int, tuple[bytes, list[tuple[str, ...]]]] = {}
 
@@ -77,7 +80,11 @@ class Decoder:
         """
         queries = self._rows(maps[self._settings.side])
         sizes = self._edns_sizes(maps["edns_sizes"]) if self._settings.exact_edns else None
-        return replace(self._with_counters(queries, maps["counters"]), edns_sizes=sizes)
+        return replace(
+            self._with_counters(queries, maps["counters"]),
+            edns_sizes=sizes,
+            timing=self._timing.read(maps) if self._timing else None,
+        )
 
     def _rows(self, fd: int) -> dict[tuple[str, ...], int]:
         rows: dict[tuple[str, ...], int] = {}

@@ -33,6 +33,7 @@ PSEUDO_MAP_FD = 1
 XDP_PASS = 2
 TCX_NEXT = -1  # TC_ACT_UNSPEC to clsact
 _TEST_XDP_LIVE_FRAMES = 2
+_F_MMAPABLE = 1 << 10
 
 _SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
 _ATTR_SIZE = 144
@@ -149,13 +150,17 @@ def unlimit_memlock() -> None:
 
 @dataclass(frozen=True, slots=True)
 class MapSpec:
-    """What a map is created from; sizes in bytes, `value_size` of one CPU's value."""
+    """What a map is created from; sizes in bytes, `value_size` of one CPU's value.
+
+    A `mmapable` array (5.5) can be read as memory.
+    """
 
     name: str
     kind: int
     key_size: int
     value_size: int
     max_entries: int
+    mmapable: bool = False
 
     @property
     def per_cpu(self) -> bool:
@@ -171,7 +176,7 @@ def map_create(spec: MapSpec) -> int:
         spec.key_size,
         spec.value_size,
         spec.max_entries,
-        0,
+        _F_MMAPABLE if spec.mmapable else 0,
         0,
         0,
         spec.name.encode()[:15],

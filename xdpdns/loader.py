@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 
 from xdpdns import kernel, meta
 from xdpdns.decode import Decoder
-from xdpdns.program import ENTRY, Compiled
+from xdpdns.program import NAMES, Compiled
 from xdpdns.settings import ProgramSettings
 from xdpdns.snapshot import Snapshot
+from xdpdns.timing import TIMED
 
 
 class LoadedProgram:
     """A program in the kernel with maps of its own, all counters zero at first.
 
     Or with the maps of another one of the same layout (pins.layout()), whose fds it takes over:
-    then both count in them.
+    then both count in them. `shared` has the maps of the program for the other side, from which
+    those are taken that time responses: what one program notes, the other must find.
 
     `fd` is the program's, `maps` those of its maps by name; `close()` closes them. What is attached
     or pinned stays alive in the kernel all the same.
     """
 
     def __init__(
-        self, compiled: Compiled, settings: ProgramSettings, maps: dict[str, int] | None = None
+        self,
+        compiled: Compiled,
+        settings: ProgramSettings,
+        maps: dict[str, int] | None = None,
+        shared: Mapping[str, int] | None = None,
     ) -> None:
         kernel.unlimit_memlock()
         self.maps: dict[str, int] = maps or {}
         self.fd = -1
         try:
             for name, spec in compiled.maps.items():
-                if maps is None:
+                if shared and name in TIMED:
+                    if name in self.maps:
+                        os.close(self.maps[name])
+                    self.maps[name] = os.dup(shared[name])
+                elif maps is None:
                     self.maps[name] = kernel.map_create(_named(spec, settings))
             kind = kernel.PROG_TYPE_XDP if settings.hook == "xdp" else kernel.PROG_TYPE_SCHED_CLS
-            self.fd = kernel.prog_load(kind, ENTRY, self._linked(compiled))
+            self.fd = kernel.prog_load(kind, NAMES[settings.side], self._linked(compiled))
             if maps is None:
                 _allow(self.maps.get("tlds"), compiled, settings)
             layouts = {"key": compiled.key, "counters": compiled.counters}

@@ -11,11 +11,13 @@ import ctypes
 import importlib.util
 import os
 import pickle
+import re
 import signal
 import sys
 import time
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from xdpdns import vocab
@@ -30,7 +32,7 @@ ENTRY = "xdpdns_count"
 NAMES = {"queries": "xdpdns_query", "responses": "xdpdns_response"}
 """Its name in the kernel (bpf_prog_info.name), by what it counts."""
 
-_MAPS = ("rows", "counters", "tlds", "edns_sizes")
+_MAPS = ("rows", "counters", "tlds", "edns_sizes", "pending", "timing")
 _LOAD_IMM64 = 0x18
 
 
@@ -95,7 +97,8 @@ class Compilation:
 
     def fileno(self) -> int:
         """The descriptor to poll: readable when result() will not have to wait."""
-        assert self._reader is not None
+        if self._reader is None:
+            raise ValueError("the result was taken already")
         return self._reader
 
     def close(self) -> None:
@@ -177,7 +180,7 @@ def _compile(settings: ProgramSettings) -> Compiled:
             "shows as bcc, and `apt-get install --reinstall python3-bpfcc`."
         ) from error
     flags = [f"-I{folder}", "-Wall", "-Werror", *settings.cflags()]
-    module = BPF(src_file=str(folder / "xdpdns.bpf.c"), cflags=flags)
+    module = BPF(text=_whole(folder / "xdpdns.bpf.c"), cflags=flags)
     tables = {name: module[name] for name in _MAPS if _has_table(module, name)}
     rows = tables.pop("rows")
     tables = {settings.side: rows, **tables}
@@ -188,6 +191,7 @@ def _compile(settings: ProgramSettings) -> Compiled:
             ctypes.sizeof(table.Key),
             ctypes.sizeof(_leaf(table)),
             settings.max_series if table is rows else table.max_entries,
+            mmapable=name == "pending",
         )
         for name, table in tables.items()
     }
@@ -200,6 +204,20 @@ def _compile(settings: ProgramSettings) -> Compiled:
         counters=_layout(_leaf(tables["counters"])),
         seconds=time.monotonic() - started,
     )
+
+
+_PASTED = re.compile(r'^#include "([^"]*\.bpf\.h)"$', re.MULTILINE)
+
+
+def _whole(path: Path) -> str:
+    """A source with the files that use maps pasted in; lines keep their file and number."""
+    text = path.read_text()
+    parts, at = [f'#line 1 "{path}"\n'], 0
+    for found in _PASTED.finditer(text):
+        parts += [text[at : found.start()], _whole(path.parent / found[1])]
+        parts.append(f'#line {text.count(chr(10), 0, found.end()) + 1} "{path}"')
+        at = found.end()
+    return "".join([*parts, text[at:]])
 
 
 def _has_table(module: Any, name: str) -> bool:

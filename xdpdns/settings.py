@@ -9,6 +9,7 @@ from xdpdns.errors import SettingsError
 
 MAX_SERIES_LIMIT = 10_000_000
 MAX_EDGES = 16
+MAX_TIMING = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class ProgramSettings:
         qtypes: `registered` folds types without a mnemonic into ~other, `all` does not.
         max_series: the most rows that there can be.
         exact_edns: also count every EDNS size by itself (1 MB a CPU; Snapshot.edns_sizes).
+        timing: 0, or one of how many queries is timed until its response: a power of two.
         side: `queries`, or `responses`.
         hook: `xdp`, or `tc` for TCX and clsact, where the kernel has made a socket buffer already.
     """
@@ -34,6 +36,7 @@ class ProgramSettings:
     qtypes: str = "registered"
     max_series: int = 100_000
     exact_edns: bool = False
+    timing: int = 0
     side: str = "queries"
     hook: str = "xdp"
 
@@ -76,6 +79,11 @@ class ProgramSettings:
             raise SettingsError(
                 f"--max-series: {self.max_series} is out of bounds: give 1 to {MAX_SERIES_LIMIT}."
             )
+        if self.timing & (self.timing - 1) or not 0 <= self.timing <= MAX_TIMING:
+            raise SettingsError(
+                f"--latency-sample: {self.timing} is not a power of two up to {MAX_TIMING}: give "
+                "1 to time every query, 16 for one in 16, or 0 for none."
+            )
         vocab.parse_tlds(self.tlds)
 
     @property
@@ -100,6 +108,8 @@ class ProgramSettings:
             *flags,
             f"-DHOOK_TC={int(self.hook == 'tc')}",
             f"-DRESPONSES={int(self.side == 'responses')}",
+            f"-DTIMING={int(self.timing > 0)}",
+            f"-DTIMING_SAMPLE={max(self.timing, 1)}",
             *(["-DEXACT_EDNS=1"] if self.exact_edns else []),
             f"-DTLD_BYTES={width}",
             f"-DTLDS_BOUNDED={int(bounded)}",

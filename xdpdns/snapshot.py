@@ -59,14 +59,42 @@ class EdnsSizes:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """How soon queries were answered; one in `sample` of them, chosen by address, port and ID.
+
+    `tracked` queries waited; of these are matched (the counts of `durations`), expired (no response
+    within the longest time of the histograms), displaced (another query took the place before) and
+    still `waiting`: `tracked == matched + expired + displaced + waiting`. `duplicate` queries came
+    again while the first waited; `orphan` responses had no query that waited for them.
+    `durations` are in nanoseconds by (af, proto), as the labels have them.
+    """
+
+    sample: int
+    tracked: int
+    expired: int
+    displaced: int
+    waiting: int
+    duplicate: int
+    orphan: int
+    durations: dict[tuple[str, str], Histogram]
+
+    @property
+    def matched(self) -> int:
+        """Queries whose response was seen."""
+        return sum(histogram.count for histogram in self.durations.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The counters of one program.
+    """The counters of one program, which counts queries or responses.
 
     `dimensions` names the labels of a row in order; `queries` maps a row's label values (unescaped
     text, in the order of `dimensions`) to its count. `packets == sum(outcomes.values())`, and
-    `outcomes["query"] == sum(queries.values()) + sum(overflow.values())`.
+    `outcomes["query"] == sum(queries.values()) + sum(overflow.values())`. Of a program that counts
+    responses, `queries` has the rows of these, and `outcomes["response"]` is their sum.
     `folded` counts queries whose TLD became `~other` since the map was full (they are in a row).
-    `edns_sizes` is None unless the program was compiled to count them (ProgramSettings.exact_edns).
+    `edns_sizes` is None unless the program was compiled to count them (ProgramSettings.exact_edns);
+    `timing` is None unless it times responses (ProgramSettings.timing) and counts them.
     """
 
     dimensions: tuple[str, ...]
@@ -78,6 +106,7 @@ class Snapshot:
     map_entries: dict[str, int] = field(default_factory=dict)
     map_max_entries: dict[str, int] = field(default_factory=dict)
     edns_sizes: EdnsSizes | None = None
+    timing: Timing | None = None
 
     @property
     def packets(self) -> int:

@@ -5,6 +5,7 @@
 #include "counters.h"
 #include "make_key.h"
 #include "outcomes.h"
+#include "timing.h"
 
 #define SHOW(name) printf("%s %u\n", #name, (u32)(name))
 
@@ -46,6 +47,30 @@ int main(void)
 	SHOW(RCODE_NODATA);
 	SHOW(RCODE_REFERRAL);
 	SHOW(RCODE_OTHER);
+	SHOW(PENDING_SLOTS);
+	SHOW(TIMING_SHIFT);
+	SHOW(TIMING_FIRST);
+	SHOW(TIMING_BUCKETS);
+	SHOW(TIMING_IPV4_UDP);
+	SHOW(TIMING_IPV4_TCP);
+	SHOW(TIMING_IPV6_UDP);
+	SHOW(TIMING_IPV6_TCP);
+	SHOW(TIMING_COUNT);
+	SHOW(sizeof(struct timing));
+#define PLACE(member) printf("timing %s %zu\n", #member, offsetof(struct timing, member) / sizeof(u64))
+	PLACE(tracked);
+	PLACE(duplicate);
+	PLACE(expired);
+	PLACE(displaced);
+	PLACE(orphan);
+	PLACE(bucket);
+	PLACE(units);
+	for (u64 units = 0; units < TIMING_TIMEOUT; units = units * 2 + 1) /* the last ones below each edge */
+		printf("timing_bucket %llu %llu\n", (unsigned long long)units,
+		       (unsigned long long)timing_bucket(units));
+	for (u64 units = 16; units < TIMING_TIMEOUT; units *= 2)
+		printf("timing_bucket %llu %llu\n", (unsigned long long)units,
+		       (unsigned long long)timing_bucket(units));
 	SHOW(PROTO_TCP);
 	SHOW(PROTO_UDP);
 	for (u32 i = 0; i < 16; i++) /* bits of the header's third and fourth byte */

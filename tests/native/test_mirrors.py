@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from bisect import bisect_right
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +13,7 @@ import pytest
 
 from tests.native.build import Kind, build
 from tests.truth.compare import FLAG_BITS
-from xdpdns import decode, vocab
+from xdpdns import decode, timing, vocab
 from xdpdns.settings import ProgramSettings
 
 EDGES = [(1232, 1400, 1500), (1,), (65534,), (512, 513), tuple(range(1000, 1016))]
@@ -117,3 +118,24 @@ def test_edns_buckets(edges: tuple[int, ...]) -> None:
             above = [edge for edge in edges if edge > size]
             expected = f"leq{above[0] - 1}" if above else f"gt{edges[-1]}"
         assert name == expected, size
+
+
+def test_timing() -> None:
+    found = constants()
+    assert found["PENDING_SLOTS"] == timing.SLOTS
+    assert (found["TIMING_SHIFT"], found["TIMING_FIRST"]) == (timing.SHIFT, timing.FIRST)
+    assert found["TIMING_BUCKETS"] == timing.BUCKETS == len(timing.BOUNDS)
+    names = [f"TIMING_{af}_{proto}".upper() for af, proto in timing.GROUPS]
+    assert [found[name] for name in names] == list(range(found["TIMING_COUNT"]))
+    members = [*timing._COUNTS, "bucket"]
+    assert [found[f"timing {name}"] for name in members] == list(range(len(members)))
+    assert found["timing units"] == len(timing._COUNTS) + len(timing.GROUPS) * timing.BUCKETS
+    assert found["sizeof(struct timing)"] == 8 * timing._WORDS
+
+
+def test_timing_buckets() -> None:
+    edges = [bound >> timing.SHIFT for bound in timing.BOUNDS]
+    asked = [name.split()[1] for name in constants() if name.startswith("timing_bucket")]
+    assert len(asked) > 2 * timing.BUCKETS
+    for units in map(int, asked):
+        assert constants()[f"timing_bucket {units}"] == bisect_right(edges, units), units

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Response time: what a query and its response have in common, and how one waits for the other.
+ *
+ * A waiting query is one 64-bit word in a table of slots; its addresses, ports and ID choose the slot. A new query
+ * takes its slot whatever waits there: while strangers' queries flood in, one that is answered soon is still met, for
+ * there are many slots between it and the next that takes its own. Words change hands only by atomic exchange, so that
+ * every query that was taken note of is in exactly one count: matched, expired, displaced, or still in its slot.
+ */
+#ifndef XDPDNS_TIMING_H
+#define XDPDNS_TIMING_H
+
+#include "classify.h"
+
+/* A power of two; the agent creates the table with as many. */
+#define PENDING_SLOTS 65536
+
+/* The clock's unit is 1024 ns, so that the histogram's edges, powers of two of it, are powers of two of nanoseconds. */
+#define TIMING_SHIFT 10
+
+/* Buckets: below 2^4 units (16.384 us), below 2^5, ... below 2^23 (8.59 s); what is older waits no longer. */
+#define TIMING_FIRST   4
+#define TIMING_BUCKETS 20
+#define TIMING_TIMEOUT (1ULL << (TIMING_FIRST + TIMING_BUCKETS - 1))
+
+/* Responses by address family and transport. */
+enum timing_index { TIMING_IPV4_UDP, TIMING_IPV4_TCP, TIMING_IPV6_UDP, TIMING_IPV6_TCP, TIMING_COUNT };
+
+/* What became of the sampled queries and responses; `timing` has one a CPU, which both programs count in. */
+struct timing {
+	u64 tracked;   /* queries that took a slot */
+	u64 duplicate; /* queries that wait already: sent again before the answer */
+	u64 expired;   /* waited for TIMING_TIMEOUT, and another query took the slot */
+	u64 displaced; /* another query took the slot before that */
+	u64 orphan;    /* responses for which no query waits */
+	u64 bucket[TIMING_COUNT * TIMING_BUCKETS];
+	u64 units[TIMING_COUNT]; /* the sum of the times, in clock units */
+};
+
+/* The word of a waiting query: when it came, and marks of its tuple and of its question. */
+#define WORD_QUESTION 0xffULL
+#define WORD_TUPLE    0xffffff00ULL
+#define WORD_SET      0x100ULL /* part of every tuple's mark: no word is 0, which is an empty slot */
+
+struct pair {
+	u64 slot;
+	u64 mark; /* the word without its time */
+	bool sampled;
+	bool question; /* there is one */
+};
+
+static __always_inline u64 mix(u64 hash, u64 word)
+{
+	hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
+	return hash ^ hash >> 29;
+}
+
+/*
+ * The client's half of the tuple, then the server's: a response has them the other way round. `addrs` has the source
+ * address and the destination behind it. 0, which hardly ever is a hash, if they are not in the frame: they are, since
+ * the message lies behind them, but the verifier doesn't know.
+ */
+static __always_inline u64 hash_tuple(u64 af, const u8 *addrs, const u8 *end, u32 ports, u64 id)
+{
+	u64 first, second;
+
+	if (af == 4) {
+		if (addrs + 8 > end)
+			return 0;
+		first = mix(0, load32(addrs));
+		second = mix(0, load32(addrs + 4));
+	} else {
+		if (addrs + 32 > end)
+			return 0;
+		first = mix(mix(0, load64(addrs)), load64(addrs + 8));
+		second = mix(mix(0, load64(addrs + 16)), load64(addrs + 24));
+	}
+	if (RESPONSES)
+		return mix(mix(mix(id, second), first), ports >> 16 | ports << 16);
+	return mix(mix(mix(id, first), second), ports);
+}
+
+/* A word that ends `valid` bytes behind the header; of a short question the header's bytes are masked away. */
+static __always_inline u64 question_word(const u8 *p, s64 valid)
+{
+	u64 word = load64(p) | EACH_BYTE(0x20);
+
+	if (valid >= 8)
+		return word;
+	return valid > 0 ? word & ~0ULL << ((64 - 8 * valid) & 63) : 0;
+}
+
+/*
+ * The question's length, its last 16 bytes (with type and class) and its first 8: of a long name the middle is left
+ * out. Upper and lower case are one, since a server may write the name in its own.
+ */
+static __always_inline u64 hash_question(const struct message *m, const struct question *q)
+{
+	const u8 *end = q->root + 1 + QUESTION_TAIL;
+	u64 bytes = q->end - DNS_HEADER, hash;
+
+	blur(bytes, m->start, 0x1ff);
+	hash = mix(bytes, question_word(end - 8, bytes));
+	hash = mix(hash, question_word(end - 16, (s64)bytes - 8));
+	if (bytes > 16 && m->start + DNS_HEADER + 8 <= m->frame_end)
+		hash = mix(hash, load64(m->start + DNS_HEADER) | EACH_BYTE(0x20));
+	return hash;
+}
+
+static __always_inline void pair_of(const u8 *data, const struct ip_payload *ip, const struct message *m,
+				    const struct question *q, struct pair *pair)
+{
+	u64 tuple, at = ip->addrs;
+	const u8 *addrs;
+
+	pair->sampled = false;
+	addrs = data + at;
+	tuple = hash_tuple(ip->af, addrs, m->frame_end, m->ports, load16(m->start));
+	if (!tuple || tuple >> 48 & (TIMING_SAMPLE - 1))
+		return;
+	pair->sampled = true;
+	pair->slot = tuple >> 32 & (PENDING_SLOTS - 1);
+	pair->mark = (tuple & WORD_TUPLE) | WORD_SET;
+	pair->question = q->name_len;
+	if (pair->question)
+		pair->mark |= hash_question(m, q) >> 56;
+}
+
+static __always_inline u64 timing_now(u64 nanoseconds)
+{
+	return nanoseconds >> TIMING_SHIFT & 0xffffffff;
+}
+
+/* Units between a word's time and now; the clock comes round after 73 minutes. */
+static __always_inline u64 age_of(u64 word, u64 now)
+{
+	return (now - (word >> 32)) & 0xffffffff;
+}
+
+/* The bucket of a time below TIMING_TIMEOUT. */
+static __always_inline u64 timing_bucket(u64 units)
+{
+	u64 bucket = 0;
+
+	units >>= TIMING_FIRST;
+#pragma unroll
+	for (int step = 16; step; step /= 2) {
+		if (units >> step) {
+			units >>= step;
+			bucket += step;
+		}
+	}
+	return bucket + units; /* by now 0 or 1 */
+}
+
+#endif
