@@ -33,10 +33,10 @@ def _apart(lab: Lab, script: str) -> None:
     lab.server.run(["unshare", "--mount", "--propagation", "private", "bash", "-ec", script])
 
 
-def by_ip_link(lab: Lab, mode: str, force: str = "") -> None:
+def by_ip_link(lab: Lab, mode: str, force: str = "", interface: str = "eth0") -> None:
     """`ip link set`: netlink; `force` is `-force` to replace whatever is there."""
     flavour = {"native": "xdpdrv", "generic": "xdpgeneric"}[mode]
-    _apart(lab, f"ip {force} link set dev eth0 {flavour} obj {compiled(lab)} sec xdp")
+    _apart(lab, f"ip {force} link set dev {interface} {flavour} obj {compiled(lab)} sec xdp")
 
 
 def by_bpftool(lab: Lab, mode: str) -> None:

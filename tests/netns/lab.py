@@ -180,6 +180,11 @@ class Lab:
                 last, since = now, time.monotonic()
         return last
 
+    def new_cable(self) -> None:
+        """Delete both ends of the cable and make it anew: other interfaces of the same names."""
+        _ip(self.server, "link del eth0")
+        self._cable()
+
     def _cable(self) -> None:
         queues = f"numrxqueues {self.queues} numtxqueues {self.queues}"
         ours = f"link add eth0 address {SERVER_MAC} {queues} type veth"
