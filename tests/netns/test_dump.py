@@ -7,6 +7,7 @@ import io
 import shutil
 import signal
 import socket
+import threading
 import time
 from collections import Counter
 
@@ -18,6 +19,8 @@ from tests.netns.lab import Lab, wait_until
 from tests.netns.mix import known_mix, labelled
 from tests.netns.scrape import Scrape, http_get
 from tests.schemas import valid
+from tests.unit.metrics_fixture import parsed
+from tests.unit.test_otlp import Receiver, received, samples
 
 HOSTILE = (b"a,b=c;d", b'quo"te', b"back\\slash", b"~other", b" ", b"\xff")
 
@@ -163,6 +166,34 @@ def test_node_exporter_serves_the_file(lab: Lab, agent: Agent) -> None:
     assert 'xdpdns_interface_down_info{interface="eth0",reason="detached"} 1' in path.read_text()
     assert writer.stop(signal.SIGTERM) == 0
     assert list(folder.iterdir()) == []
+
+
+def test_a_receiver_of_otlp_has_every_query(lab: Lab, agent: Agent) -> None:
+    """The reader goes to the interface's namespace, and sends from its own."""
+    with lab.client.inside(Receiver) as receiver:
+        threading.Thread(target=receiver.serve_forever, daemon=True).start()
+        argv = [XDPDNS, "push", "eth0", "--otlp", receiver.url, "--netns", lab.server.name]
+        lab.client.run([*argv, "--interval", "0.3", "--count", "2"])
+        sender = lab.start(lab.client, [*argv, "--interval", "0.2"], "push")
+        sender.wait_until("the third", lambda: len(receiver.requests) > 2)
+        assert sender.stop(signal.SIGTERM) == 0
+        receiver.shutdown()
+    wanted = {
+        labels: n for (name, labels), n in parsed(dump(lab).encode()).items() if "_queries_" in name
+    }
+    for request in receiver.requests:
+        found = samples(received(request))
+        got = {labels: n for (name, labels), n in found.items() if "_queries_" in name}
+        assert got == wanted
+    refused = lab.client.run([*argv, "--count", "1"], check=False, timeout=60)
+    assert refused.returncode == 1
+    assert "did not take the metrics" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_another_namespace(lab: Lab, agent: Agent) -> None:
+    done = lab.client.run([XDPDNS, "dump", "--netns", lab.server.name])
+    assert rows(Scrape(done.stdout)) == rows(agent.scrape())
 
 
 def test_wrong_usage(lab: Lab) -> None:

@@ -18,6 +18,7 @@ from xdpdns.cli.config_file import DEFAULT, WITHOUT_FILE, chosen, read
 from xdpdns.cli.demo import demo
 from xdpdns.cli.dump import dump
 from xdpdns.cli.machine import check, plan, status
+from xdpdns.cli.push import push
 from xdpdns.cli.replay import replay
 from xdpdns.cli.report import report
 from xdpdns.errors import SettingsError, XdpdnsError
@@ -110,6 +111,7 @@ for command in (
     status,
     plan,
     dump,
+    push,
     demo,
     replay,
     report,

@@ -59,19 +59,14 @@ def dump(
     from xdpdns.dump import FORMATS
     from xdpdns.dump.files import replace_file
     from xdpdns.dump.pace import ticks
-    from xdpdns.dump.reading import choose, read
-    from xdpdns.netns import enter
+    from xdpdns.dump.reading import Reader
 
     if count is not None and interval is None:
         raise click.UsageError("--count needs --interval: one reading is all there is without it.")
-    if netns is not None:
-        enter(netns)
-    names = choose(interfaces)
-    written, reading = FORMATS[output], None
-    for _ in ticks(interval, count):
-        head = written.head if reading is None or textfile is not None else b""
-        reading = read(names, reading)
-        text = head + written.write(reading)
+    reader, written = Reader(interfaces, netns), FORMATS[output]
+    for number, _ in enumerate(ticks(interval, count)):
+        head = written.head if number == 0 or textfile is not None else b""
+        text = head + written.write(reader.read())
         if textfile is None:
             sys.stdout.buffer.write(text)
             sys.stdout.buffer.flush()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from xdpdns import catalogue
 from xdpdns.errors import AttachError, NotRunningError
 from xdpdns.families import AgentState, Family, InterfaceState, agent_families, families
+from xdpdns.netns import enter, in_thread
 from xdpdns.running import counted, running
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +68,37 @@ def read(interfaces: Iterable[str], previous: Reading | None = None) -> Reading:
     return Reading(now, min(began), tuple(states), before)
 
 
-def choose(interfaces: Iterable[str]) -> list[str]:
-    """The interfaces to read: those that were named, each once, or all that are being counted.
+class Reader:
+    """Reads some interfaces again and again, of this network namespace or another.
 
-    Raises:
-        NotRunningError: none was named, and none is being counted.
-        MissingNeedError: not root.
+    Raises, as read() does:
+        NotRunningError: no program of ours counts there, or none at all if none were named.
     """
-    chosen = list(dict.fromkeys(interfaces)) or counted()
-    if not chosen:
-        raise NotRunningError("no xdpdns counts here: start one with `xdpdns attach eth0`.")
-    return chosen
+
+    def __init__(self, interfaces: Iterable[str], netns: str | None = None) -> None:
+        self._netns = netns
+        self._names = list(dict.fromkeys(interfaces)) or self._there(counted)
+        if not self._names:
+            raise NotRunningError("no xdpdns counts here: start one with `xdpdns attach eth0`.")
+        self._last: Reading | None = None
+
+    def read(self) -> Reading:
+        """Make the next reading, as the function of this name does."""
+        before = self._last
+        self._last = self._there(lambda: read(self._names, before))
+        return self._last
+
+    def _there(self, action: Callable[[], T]) -> T:
+        """Do it in the namespace; the caller's thread stays where it is."""
+        if self._netns is None:
+            return action()
+        name = self._netns
+
+        def act() -> T:
+            enter(name)
+            return action()
+
+        return in_thread(act)
 
 
 def metrics(reading: Reading) -> list[Family]:
