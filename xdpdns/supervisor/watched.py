@@ -40,7 +40,9 @@ class Tools:
 
     def hook_of(self, direction: Direction) -> Hook:
         """The hook in a direction: XDP sees no packets that leave."""
-        return "tcx" if direction == "egress" and self.hook == "xdp" else self.hook
+        if direction == "egress" and self.hook == "xdp":
+            return self.hooks.at_tc()
+        return self.hook
 
 
 class Backoff:
