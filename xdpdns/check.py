@@ -6,51 +6,27 @@ which must be counted. Nothing is attached.
 
 from __future__ import annotations
 
-import errno
 import importlib.util
 import os
 import platform
-import re
 import resource
+import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from xdpdns import kernel
+from xdpdns import container, kernel, needs
 from xdpdns.devices import Device, devices
-from xdpdns.distro import Distro, distro, os_release
+from xdpdns.distro import distro, os_release
 from xdpdns.errors import KernelError, MissingNeedError, XdpdnsError
 from xdpdns.loader import LoadedProgram
+from xdpdns.needs import Machine, Need
 from xdpdns.program import compile_program
 from xdpdns.settings import ProgramSettings
-from xdpdns.surroundings import Hint, container, hints
-
-OLDEST = (5, 10)
-"""The oldest kernel: batched map reads (5.6), XDP_FLAGS_REPLACE (5.7), CAP_BPF (5.8), LTS."""
-_NO_MEMLOCK = (5, 11)
-"""Since then maps are charged to the cgroup, not to RLIMIT_MEMLOCK."""
-
-_SYSTEM_PYTHON = "/usr/bin/python3"
-
-_CAPABILITIES = "--cap-add=BPF --cap-add=PERFMON --cap-add=NET_ADMIN"
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """Something that must be so.
-
-    `met` is None where it could not be tried since an earlier need is not met. `found` says what
-    is there; `mend` is a command or instruction, empty for what is met.
-    """
-
-    need: str
-    met: bool | None
-    found: str
-    mend: str = ""
+from xdpdns.surroundings import Hint, hints
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +47,39 @@ class Report:
 def check() -> Report:
     """Look at the machine, and try."""
     release = os_release()
-    family = distro(release)
-    needs = [
-        permission(kernel.missing_capabilities(), os.geteuid(), container()),
-        architecture(platform.machine(), sys.byteorder),
-        kernel_version(platform.release(), family),
-        _bpf_syscall(),
-        _memlock(platform.release()),
-        _bcc(family),
+    machine = look()
+    folder = _bcc_folder()
+    found = [
+        needs.permission(machine, _this_command()),
+        _architecture(),
+        needs.kernel_version(machine),
+        needs.bpf_syscall(machine, _map_error()),
+        needs.memlock(machine, _memlock_limit()),
+        needs.bcc(machine, folder, folder is None and _system_has_bcc()),
     ]
-    needs.append(_proof(all(need.met for need in needs)))
+    found.append(_proof(machine, all(need.met for need in found)))
     name = release.get("PRETTY_NAME", "Linux")
     return Report(
         f"{name}, Linux {platform.release()} on {platform.machine()}",
-        tuple(needs),
+        tuple(found),
         tuple(hints()),
-        tuple(devices()),
+        tuple(_devices()),
+    )
+
+
+def look() -> Machine:
+    """This machine, as far as the needs want to know it."""
+    return Machine(
+        distro=distro(os_release()),
+        release=platform.release(),
+        uid=os.geteuid(),
+        missing=tuple(kernel.missing_capabilities()),
+        bounded=bool(kernel.missing_capabilities("CapBnd")),
+        container=container.container(),
+        user_namespace=container.in_user_namespace(),
+        filtered=container.filtered(),
+        selinux=container.read(Path("/sys/fs/selinux/enforce")) == "1",
+        sudo=next((name for name in ("sudo", "doas", "run0") if shutil.which(name)), ""),
     )
 
 
@@ -95,18 +88,12 @@ def to_json(report: Report) -> dict[str, Any]:
     return {"met": report.met, **asdict(report)}
 
 
-def permission(missing: list[str], uid: int, kind: str) -> Need:
-    """Whether this process may load and attach; `kind` is that of the container, or empty."""
-    name = "permission"
-    if not missing:
-        how = "root" if uid == 0 else "capabilities"
-        return Need(name, True, f"{how}: may load and attach BPF programs")
-    found = f"{', '.join(missing)} missing"
-    if uid == 0 and kind:
-        return Need(name, False, found, f"start the container with {_CAPABILITIES}")
-    if uid == 0:
-        return Need(name, False, found, "run it where root is not restricted (capsh --print)")
-    return Need(name, False, found, f"sudo {_this_command()} check")
+def _devices() -> list[Device]:
+    """The interfaces; none where the kernel doesn't know the call that names programs on them."""
+    try:
+        return devices()
+    except KernelError:
+        return []
 
 
 def _this_command() -> str:
@@ -115,94 +102,46 @@ def _this_command() -> str:
     return str(command.absolute()) if command.name == "xdpdns" else f"{sys.executable} -m xdpdns"
 
 
-def architecture(machine: str, byteorder: str) -> Need:
-    """Whether the program's byte order and the bpf system call's number are known here."""
-    name = "architecture"
-    if byteorder != "little":
-        return Need(name, False, f"{machine} is big-endian", "use a little-endian machine")
+def _architecture() -> Need:
+    problem = ""
     try:
         kernel.syscall_number()
     except MissingNeedError as error:
-        return Need(name, False, machine, str(error))
-    return Need(name, True, f"{machine}, little-endian")
+        problem = str(error)
+    return needs.architecture(platform.machine(), sys.byteorder, problem)
 
 
-def kernel_version(release: str, family: Distro) -> Need:
-    """Whether the kernel is new enough."""
-    wanted = f"at least {OLDEST[0]}.{OLDEST[1]}"
-    version = _version(release)
-    if version >= OLDEST:
-        return Need("kernel", True, f"{release}, {wanted}")
-    return Need("kernel", False, f"{release}, not {wanted}", family.kernel)
-
-
-def _version(release: str) -> tuple[int, int]:
-    match = re.match(r"(\d+)\.(\d+)", release)
-    return (int(match[1]), int(match[2])) if match else (0, 0)
-
-
-def _bpf_syscall() -> Need:
-    name = "bpf system call"
+def _map_error() -> int | None:
+    """The errno of making a small map; None if it could be made."""
     try:
         spec = kernel.MapSpec("xdpdns_check", kernel.MAP_TYPE_ARRAY, 4, 8, 1)
         os.close(kernel.map_create(spec))
     except KernelError as error:
-        if error.errno == errno.ENOSYS:
-            return Need(name, False, "absent", "boot a kernel that has CONFIG_BPF_SYSCALL=y")
-        if error.errno != errno.EPERM:
-            return Need(name, False, str(error), "see the kernel's log (dmesg)")
-        if kernel.missing_capabilities():
-            return Need(name, None, "refused for want of permission")
-        mend = "let the container's seccomp profile allow bpf(2), or use seccomp=unconfined"
-        return Need(name, False, "refused in spite of the capabilities", mend)
-    return Need(name, True, "works")
+        return error.errno
+    return None
 
 
-def _memlock(release: str) -> Need:
-    name = "lockable memory"
-    if _version(release) >= _NO_MEMLOCK:
-        return Need(name, True, "this kernel charges maps to the cgroup, not to ulimit -l")
+def _memlock_limit() -> int | None:
     kernel.unlimit_memlock()
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
-    if limit == resource.RLIM_INFINITY:
-        return Need(name, True, "unlimited")
-    mend = "ulimit -l unlimited (systemd: LimitMEMLOCK=infinity)"
-    return Need(name, False, f"{limit:,} bytes", mend)
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
-def _bcc(family: Distro) -> Need:
+def _bcc_folder() -> Path | None:
+    """Where the module bcc is that would be imported; it isn't."""
     spec = importlib.util.find_spec("bcc")
-    folder = Path(spec.origin).parent if spec and spec.origin else None
-    return bcc(folder, _system_has_bcc, family)
-
-
-def bcc(folder: Path | None, system_has_it: Callable[[], bool], family: Distro) -> Need:
-    """Whether the module bcc that this Python would import is BCC; it isn't imported.
-
-    `folder` is the module's; `system_has_it` is asked whether the system's Python finds one.
-    """
-    name = "BCC for Python"
-    if folder is None:
-        if system_has_it():
-            found = f"this Python ({sys.executable}) does not see the system's packages"
-            mend = f"{_SYSTEM_PYTHON} -m venv --system-site-packages .venv, and install there"
-            return Need(name, False, found, mend)
-        return Need(name, False, "not installed", family.bcc)
-    if not (folder / "libbcc.py").exists():
-        found = f"{folder} is not BCC, but an unrelated module of that name"
-        return Need(name, False, found, f"{sys.executable} -m pip uninstall bcc; {family.bcc}")
-    return Need(name, True, str(folder))
+    return Path(spec.origin).parent if spec and spec.origin else None
 
 
 def _system_has_bcc() -> bool:
-    if not Path(_SYSTEM_PYTHON).exists():
+    if not Path(needs.SYSTEM_PYTHON).exists():
         return False
     script = "import sys, importlib.util as u; sys.exit(u.find_spec('bcc') is None)"
-    done = subprocess.run([_SYSTEM_PYTHON, "-I", "-c", script], check=False, timeout=20)
+    done = subprocess.run([needs.SYSTEM_PYTHON, "-I", "-c", script], check=False, timeout=20)
     return done.returncode == 0
 
 
-def _proof(possible: bool) -> Need:
+def _proof(machine: Machine, possible: bool) -> Need:
     """Compile, load and run the real program."""
     name = "the program"
     if not possible:
@@ -212,13 +151,13 @@ def _proof(possible: bool) -> Need:
         compiled = compile_program(settings)
         program = LoadedProgram(compiled, settings)
     except XdpdnsError as error:
-        return Need(name, False, str(error), "please report it, with this table")
+        return needs.the_program(machine, error)
     try:
         kernel.TestRun(program.fd).run(query_frame())
         rows = program.snapshot().queries
         verified = program.info().verified_insns
     except XdpdnsError as error:
-        return Need(name, False, str(error), "please report it, with this table")
+        return needs.the_program(machine, error)
     finally:
         program.close()
     if sum(rows.values()) != 1:

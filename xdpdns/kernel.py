@@ -92,17 +92,20 @@ def _in(data: bytes) -> ctypes.Array[ctypes.c_char]:
 _CAP_NET_ADMIN, _CAP_PERFMON, _CAP_BPF, _CAP_SYS_ADMIN = 12, 38, 39, 21
 
 
-def capabilities() -> int:
-    """The effective capabilities of this process as a bit mask (capabilities(7))."""
+def capabilities(which: str = "CapEff") -> int:
+    """A set of this process's capabilities as a bit mask (capabilities(7)), CapEff: the effective.
+
+    The others are named as in /proc/self/status: CapBnd bounds what root can have.
+    """
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
+        if line.startswith(f"{which}:"):
             return int(line.split()[1], 16)
     return 0
 
 
-def missing_capabilities() -> list[str]:
+def missing_capabilities(which: str = "CapEff") -> list[str]:
     """What this process lacks to load and attach; CAP_SYS_ADMIN stands for BPF and PERFMON."""
-    have = capabilities()
+    have = capabilities(which)
     needs = {"CAP_NET_ADMIN": _CAP_NET_ADMIN, "CAP_PERFMON": _CAP_PERFMON, "CAP_BPF": _CAP_BPF}
     return [
         name

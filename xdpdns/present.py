@@ -214,7 +214,7 @@ def plan(made: Plan) -> None:
     facts.add_row("rows at most", f"{made.rows:,}, and about {made.other_series} other series")
     facts.add_row("a full scrape", f"about {_bytes(made.scrape_bytes)} before gzip")
     memory = [f"{_bytes(size)} on {cpus} CPUs" for cpus, size in made.memory.items()]
-    memory[list(made.memory).index(made.cpus)] += " (this machine)"
+    memory[list(made.memory).index(made.cpus)] += " (the machine planned for)"
     facts.add_row("kernel memory", ", ".join(memory))
     console.print(facts)
     console.print("\nAll of it for one interface; the memory is allocated at the start, whole.")

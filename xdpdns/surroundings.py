@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from xdpdns.container import container, kind_of, read
+
 _BPFFS = "/sys/fs/bpf"
 
 
@@ -28,29 +30,9 @@ def hints(root: Path = Path("/")) -> list[Hint]:
     return found
 
 
-def read(path: Path) -> str | None:
-    """A small file's text; None if it isn't there or not for us."""
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return None
-
-
-def container(root: Path = Path("/")) -> str:
-    """What kind of container this is, as far as it can be seen; empty for none."""
-    if (root / ".dockerenv").exists():
-        return "docker"
-    if (root / "run/.containerenv").exists():
-        return "podman"
-    if kind := read(root / "run/systemd/container"):
-        return kind
-    for variable in (read(root / "proc/1/environ") or "").split("\0"):
-        name, _, value = variable.partition("=")
-        if name == "container":
-            return value
-        if name == "KUBERNETES_SERVICE_HOST":
-            return "kubernetes"
-    return ""
+def _on_host(root: Path, command: str) -> str:
+    """A sysctl's command: a container can't set it."""
+    return f"on the host: {command}" if container(root) else command
 
 
 def _jit(root: Path) -> Hint | None:
@@ -59,7 +41,7 @@ def _jit(root: Path) -> Hint | None:
         return Hint(
             "BPF JIT",
             "off: every packet costs some five times more",
-            "sysctl -w net.core.bpf_jit_enable=1",
+            _on_host(root, "sysctl -w net.core.bpf_jit_enable=1"),
         )
     # other network namespaces than the first don't show it; kernels mostly force it on
     return Hint("BPF JIT", "on") if value else None
@@ -71,10 +53,23 @@ def _btf(root: Path) -> Hint:
 
 
 def _bpffs(root: Path) -> Hint:
-    mounts = read(root / "proc/self/mounts") or ""
-    if any(line.split()[1:3] == [_BPFFS, "bpf"] for line in mounts.splitlines()):
-        return Hint("BPF file system", f"mounted on {_BPFFS}; not needed")
-    return Hint("BPF file system", "not mounted; only pins need it", f"mount -t bpf bpf {_BPFFS}")
+    about = "BPF file system"
+    kind = kind_of(container(root)) if container(root) else None
+    for line in (read(root / "proc/self/mounts") or "").splitlines():
+        _, place, file_system, options, *_ = line.split()
+        if (place, file_system) == (_BPFFS, "bpf"):
+            if "ro" not in options.split(","):
+                return Hint(about, f"mounted on {_BPFFS}: `attach --keep` can pin there")
+            mend = kind.pins if kind else f"mount -o remount,rw {_BPFFS}"
+            return Hint(about, "mounted read-only; `attach --keep` needs to write there", mend)
+    found = "not mounted; only `attach --keep` needs it"
+    if kind is not None:
+        return Hint(about, found, kind.pins)
+    mend = f"mount -t bpf bpf {_BPFFS}"
+    if not (root / "run/systemd/system").exists():
+        # systemd mounts it at every boot, OpenRC and others do not
+        mend += f"; echo 'bpf {_BPFFS} bpf defaults 0 0' >> /etc/fstab"
+    return Hint(about, found, mend)
 
 
 def _unprivileged(root: Path) -> Hint | None:
@@ -83,7 +78,7 @@ def _unprivileged(root: Path) -> Hint | None:
         return Hint(
             "unprivileged BPF",
             "allowed to everybody on this machine; xdpdns does not use it",
-            "sysctl -w kernel.unprivileged_bpf_disabled=1",
+            _on_host(root, "sysctl -w kernel.unprivileged_bpf_disabled=1"),
         )
     return Hint("unprivileged BPF", "off, as it should be") if value else None
 
@@ -104,20 +99,17 @@ def _stats(root: Path) -> Hint | None:
         return Hint(
             "BPF run times",
             "not taken; `attach --program-stats` does while it runs",
-            "sysctl -w kernel.bpf_stats_enabled=1",
+            _on_host(root, "sysctl -w kernel.bpf_stats_enabled=1"),
         )
     return None
 
 
 def _container(root: Path) -> Hint | None:
-    kind = container(root)
-    if not kind:
+    name = container(root)
+    if not name:
         return None
-    return Hint(
-        "container",
-        f"looks like {kind}: only interfaces of this network namespace can be counted on "
-        "(the host's with --network=host)",
-    )
+    found = f"looks like {name}: only interfaces of its network namespace can be counted on"
+    return Hint("container", found, kind_of(name).network)
 
 
 _LOOKS: tuple[Callable[[Path], Hint | None], ...] = (

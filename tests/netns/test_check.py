@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -52,7 +53,7 @@ def test_as_a_table() -> None:
 
 
 def test_without_root() -> None:
-    drop = ["setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
+    drop = ["setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all"]
     code, report = said([*drop, *CHECK])
     assert (code, report["met"]) == (1, False)
     found = needs(report)
@@ -60,7 +61,38 @@ def test_without_root() -> None:
     assert found["the program"] is None
     assert found["BCC for Python"] is True
     [mend] = [need["mend"] for need in report["needs"] if need["met"] is False]
-    assert mend.startswith("sudo ")
+    assert f"{sys.executable} -m xdpdns check" in mend
+
+
+def test_in_a_user_namespace() -> None:
+    code, report = said(["unshare", "--user", "--map-root-user", *CHECK])
+    assert (code, report["met"]) == (1, False)
+    [permission] = [need for need in report["needs"] if need["need"] == "permission"]
+    assert permission["met"] is False
+    assert "ordinary user" in permission["found"]
+    assert needs(report)["bpf system call"] is None
+
+
+@pytest.mark.parametrize("answer", [errno.EPERM, errno.ENOSYS])
+def test_behind_a_seccomp_filter(answer: int) -> None:
+    # struct sock_filter: load the system call's number; bpf(2) is answered, others are allowed
+    script = f"""
+import ctypes, os, struct, sys
+from xdpdns.kernel import syscall_number
+steps = [(0x20, 0, 0, 0), (0x15, 0, 1, syscall_number()),
+         (0x06, 0, 0, 0x50000 | {answer}), (0x06, 0, 0, 0x7FFF0000)]
+filters = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+program = struct.pack("=HxxxxxxQ", len(steps), ctypes.addressof(filters))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+assert libc.prctl(22, 2, program, 0, 0) == 0  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+os.execv(sys.executable, [sys.executable, "-m", "xdpdns", *sys.argv[1:]])
+"""
+    code, report = said([sys.executable, "-c", script, "check"])
+    assert (code, report["met"]) == (1, False)
+    [call] = [need for need in report["needs"] if need["need"] == "bpf system call"]
+    assert (call["met"], call["found"]) == (False, "refused by a seccomp filter")
+    assert call["mend"]
 
 
 def test_without_bcc() -> None:

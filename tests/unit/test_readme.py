@@ -43,6 +43,14 @@ def test_commands_and_options(path: str, command: click.Command) -> None:
             assert f"`{long}" in README or f" {long}" in README, f"{path} {long}"
 
 
+def test_no_option_is_made_up() -> None:
+    """What the tables of options have is there."""
+    known = {name for _, command in _commands(main) for one in command.params for name in one.opts}
+    named = re.findall(r"^\| (?:`-\w`, )?`(--[\w.-]+)", README, re.MULTILINE)
+    assert len(named) > 10
+    assert set(named) - known == set()
+
+
 def test_paths() -> None:
     """What the README points at is there."""
     for target in re.findall(r"\]\(([^)#]+)\)", README):

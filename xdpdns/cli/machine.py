@@ -47,7 +47,12 @@ def status(netns: str | None, output: str) -> None:
 @output_option()
 @program_options
 @exact_edns_option
-def plan(output: str, exact_edns: bool, **options: Any) -> None:
+@click.option(
+    "--cpus",
+    type=click.IntRange(1, 8192),
+    help="CPUs of the machine that is planned for.  [default: those of this one]",
+)
+def plan(output: str, exact_edns: bool, cpus: int | None, **options: Any) -> None:
     """Say how many series and how much memory a configuration can come to.
 
     Takes the options of `attach`, dimension by dimension, for one interface. Nothing is attached or
@@ -57,12 +62,13 @@ def plan(output: str, exact_edns: bool, **options: Any) -> None:
     Examples:
       xdpdns plan
       xdpdns plan --labels af,qtype,tld --tlds nl,de --max-series 5000
+      xdpdns plan --cpus 64
     """  # noqa: D301  \b is for click: keep these lines
     from xdpdns import kernel, present
     from xdpdns import plan as module
 
     settings = replace(program_settings(options), exact_edns=exact_edns)
-    made = module.plan(settings, kernel.possible_cpus())
+    made = module.plan(settings, cpus or kernel.possible_cpus())
     if output == "json":
         print_json(module.to_json(made))
     else:
