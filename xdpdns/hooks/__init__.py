@@ -26,7 +26,7 @@ from xdpdns.errors import AttachError, KernelError, MissingNeedError, OccupiedEr
 from xdpdns.hooks import owner, tcx
 from xdpdns.hooks.attachment import Attachment, Direction, Found, Hook
 from xdpdns.hooks.clsact import Clsact
-from xdpdns.hooks.link import Link, from_message
+from xdpdns.hooks.link import Link, from_message, get
 from xdpdns.hooks.xdp import Xdp
 from xdpdns.suggest import did_you_mean
 
@@ -84,7 +84,7 @@ class Hooks:
             AttachError: there is none of that name.
         """
         try:
-            return from_message(self._route.link("get", ifname=name)[0])
+            return get(self._route, ifname=name)
         except (NetlinkError, IndexError) as error:
             if isinstance(error, NetlinkError) and error.code == errno.EPERM:
                 raise MissingNeedError(
@@ -97,7 +97,7 @@ class Hooks:
     def link_at(self, index: int) -> Link | None:
         """One interface by its index; None if it is gone."""
         try:
-            return from_message(self._route.link("get", index=index)[0])
+            return get(self._route, index=index)
         except (NetlinkError, IndexError):
             return None
 

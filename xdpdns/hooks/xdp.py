@@ -17,7 +17,7 @@ from xdpdns import kernel
 from xdpdns.errors import AttachError, MissingNeedError, OccupiedError
 from xdpdns.hooks import owner
 from xdpdns.hooks.attachment import Attachment, Direction, Found
-from xdpdns.hooks.link import Link, from_message
+from xdpdns.hooks.link import Link, get
 
 # linux/if_link.h
 _NOEXIST, _SKB_MODE, _DRV_MODE, _REPLACE = 1, 2, 4, 16
@@ -133,7 +133,7 @@ class Xdp:
 
     def _now(self, name: str, index: int) -> Link:
         try:
-            return from_message(self._route.link("get", index=index)[0])
+            return get(self._route, index=index)
         except (NetlinkError, IndexError) as error:
             raise AttachError(f"the interface {name} is gone, and our program with it.") from error
 
