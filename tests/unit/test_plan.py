@@ -110,8 +110,18 @@ def test_the_command_as_a_table() -> None:
     done = CliRunner().invoke(main, ["plan", "--max-series", "5000"])
     assert done.exit_code == 0
     assert f"{plan(ProgramSettings(), 1).dimensions[-1].product:,}" in done.stdout
-    assert "(this machine)" in done.stdout
+    assert "(the machine planned for)" in done.stdout
     assert "5,000" in done.stdout
+
+
+def test_the_command_for_another_machine() -> None:
+    done = CliRunner().invoke(main, ["plan", "--cpus", "48", "--output", "json"])
+    made = json.loads(done.stdout)
+    assert made["cpus"] == 48
+    by_cpus = {row["cpus"]: row["bytes"] for row in made["memory"]}
+    assert by_cpus[48] == sum(row["bytes"] for row in made["maps"])
+    assert by_cpus[8] < by_cpus[48] < by_cpus[64]
+    assert CliRunner().invoke(main, ["plan", "--cpus", "0"]).exit_code == 2
 
 
 def test_wrong_usage() -> None:
