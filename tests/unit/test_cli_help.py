@@ -40,3 +40,10 @@ def test_a_name_is_the_same_in_the_environment_and_the_file(command: tuple[str, 
         if isinstance(option, click.Option):
             long = max(option.opts, key=len).removeprefix("--")
             assert option.name == long.replace("-", "_").replace(".", "_")
+
+
+def test_no_line_of_the_list_of_commands_is_cut() -> None:
+    shown = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    lines = shown.partition("Commands:\n")[2].splitlines()
+    assert len(lines) == len(main.commands)
+    assert [line for line in lines if line.endswith("...")] == []

@@ -119,6 +119,7 @@ def test_a_wheel_brings_them(tmp_path: Path) -> None:
             for name in archive.namelist()
             if ".data/data/share/" in name
         }
+        assert "xdpdns/schemas/status.json" in archive.namelist()
     assert {name for name in shared if name.startswith("man/man1/")} == {
         f"man/man1/{name}" for name in man.pages()
     }

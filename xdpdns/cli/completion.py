@@ -18,7 +18,7 @@ def script(root: click.Command, shell: str) -> str:
     return made.source_template % made.source_vars()
 
 
-@click.command()
+@click.command(short_help="Print the script of completion for a shell.")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from xdpdns.listen import Address
 
 
-@click.command()
+@click.command(short_help="Show everything on private namespaces with real queries.")
 @click.option(
     "--rate",
     type=click.FloatRange(1, 10_000),

@@ -23,7 +23,7 @@ count_option = click.option(
 )
 
 
-@click.command()
+@click.command(short_help="Print the counters of running programs in many formats.")
 @click.argument("interfaces", nargs=-1, metavar="[IFACE]...", type=InterfaceName())
 @click.option(
     "--output", type=click.Choice(OUTPUTS), default="prometheus", show_default=True, help="Format."

@@ -17,7 +17,7 @@ from xdpdns.cli.options import (
 )
 
 
-@click.command()
+@click.command(short_help="Show what is attached where, since when, at what cost.")
 @netns_option
 @output_option()
 def status(netns: str | None, output: str) -> None:
@@ -43,7 +43,7 @@ def status(netns: str | None, output: str) -> None:
         present.status(found)
 
 
-@click.command()
+@click.command(short_help="Say what a configuration can come to, in series and memory.")
 @output_option()
 @program_options
 @exact_edns_option
@@ -75,7 +75,7 @@ def plan(output: str, exact_edns: bool, cpus: int | None, **options: Any) -> Non
         present.plan(made)
 
 
-@click.command()
+@click.command(short_help="Say whether this machine can run xdpdns, and what mends it.")
 @netns_option
 @output_option()
 def check(netns: str | None, output: str) -> None:

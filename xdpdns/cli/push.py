@@ -13,7 +13,7 @@ from xdpdns.cli.types import InterfaceName
 log = logging.getLogger(__name__)
 
 
-@click.command()
+@click.command(short_help="Send the counters of running programs to OpenTelemetry.")
 @click.argument("interfaces", nargs=-1, metavar="[IFACE]...", type=InterfaceName())
 @click.option(
     "--otlp",

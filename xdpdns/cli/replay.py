@@ -18,7 +18,7 @@ from xdpdns.cli.options import (
 log = logging.getLogger(__name__)
 
 
-@click.command()
+@click.command(short_help="Run captures through the program that counts live traffic.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
 @output_option("prometheus")
 @program_options
