@@ -21,6 +21,7 @@ from xdpdns.cli.machine import check, plan, status
 from xdpdns.cli.push import push
 from xdpdns.cli.replay import replay
 from xdpdns.cli.report import report
+from xdpdns.cli.top import top
 from xdpdns.errors import SettingsError, XdpdnsError
 
 
@@ -109,6 +110,7 @@ for command in (
     attach,
     detach,
     status,
+    top,
     plan,
     dump,
     push,

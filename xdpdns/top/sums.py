@@ -1,0 +1,128 @@
+"""Rows and counters to sums that can be added and subtracted: the arithmetic of the tables.
+
+A :class:`Sums` has for each source (a label of the rows, or a counter beside them) the counts of
+its values. It is linear: the sums of a difference are the difference of the sums, so the history
+keeps small differences, and only rows that changed are ever looked at again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from xdpdns.snapshot import Snapshot
+from xdpdns.top.filters import Filter, Labels
+
+Counts = Mapping[str, int]
+Source = tuple[str, str]
+"""What is counted (`queries` or `responses`), and by what: a label, or one of those below."""
+
+MESSAGES = "messages"
+"""The source of a single value: all rows that the filter lets through."""
+
+
+class Sums(dict[Source, dict[str, int]]):
+    """Counts by source and value; a source that isn't there isn't counted at all."""
+
+    def add(self, other: Mapping[Source, Counts], sign: int = 1) -> None:
+        """Add (or with -1 subtract) in place."""
+        for source, counts in other.items():
+            own = self.setdefault(source, {})
+            for value, count in counts.items():
+                own[value] = own.get(value, 0) + sign * count
+
+    def copy(self) -> Sums:
+        """One that can be changed by itself."""
+        return Sums({source: dict(counts) for source, counts in self.items()})
+
+    def total(self, source: Source) -> int:
+        """The sum over the values; 0 for what isn't there."""
+        return sum(self.get(source, {}).values())
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the programs of an interface had counted at a time (seconds, any steady clock).
+
+    `programs` are the kernel's ids of them: other ones count from zero. There is a Snapshot for
+    each side that is counted.
+    """
+
+    time: float
+    programs: tuple[int, ...]
+    sides: Mapping[str, Snapshot]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one side counted between two readings: the rows that changed, and the counters."""
+
+    dimensions: tuple[str, ...]
+    rows: Mapping[Labels, int]
+    counters: Mapping[str, Counts]
+
+
+def sums(changes: Mapping[str, Changes], wanted: Filter) -> Sums:
+    """The sums of what a filter lets through; only rows can be filtered, so counters go with it."""
+    made = Sums()
+    for side, changed in changes.items():
+        if not wanted.fits(changed.dimensions):
+            continue
+        for name, counts in _by_label(changed, wanted).items():
+            made[side, name] = counts
+        if not wanted:
+            for name, counted in changed.counters.items():
+                made[side, name] = dict(counted)
+    return made
+
+
+def _by_label(changed: Changes, wanted: Filter) -> dict[str, dict[str, int]]:
+    columns: list[dict[str, int]] = [{} for _ in changed.dimensions]
+    total = 0
+    lets_through = wanted.test(changed.dimensions) if wanted else None
+    for labels, count in changed.rows.items():
+        if lets_through is not None and not lets_through(labels):
+            continue
+        total += count
+        for column, value in zip(columns, labels, strict=True):
+            column[value] = column.get(value, 0) + count
+    return {**dict(zip(changed.dimensions, columns, strict=True)), MESSAGES: {"": total}}
+
+
+def whole(reading: Reading) -> dict[str, Changes]:
+    """Everything that a reading has, as changes since nothing was counted."""
+    return {
+        side: Changes(snapshot.dimensions, snapshot.queries, counters(snapshot))
+        for side, snapshot in reading.sides.items()
+    }
+
+
+def difference(now: Reading, before: Reading) -> dict[str, Changes]:
+    """What was counted between two readings of the same programs."""
+    made = {}
+    for side, snapshot in now.sides.items():
+        old = before.sides[side]
+        rows = {
+            labels: count - old.queries.get(labels, 0)
+            for labels, count in snapshot.queries.items()
+            if count != old.queries.get(labels, 0)
+        }
+        earlier = counters(old)
+        counted = {
+            name: {value: count - earlier[name].get(value, 0) for value, count in counts.items()}
+            for name, counts in counters(snapshot).items()
+        }
+        made[side] = Changes(snapshot.dimensions, rows, counted)
+    return made
+
+
+def counters(snapshot: Snapshot) -> dict[str, Counts]:
+    """What is counted beside the rows, by the name of its source."""
+    marginals = snapshot.marginals
+    return {
+        "outcome": snapshot.outcomes,
+        "opcode": marginals.opcodes,
+        "class": marginals.classes,
+        "flag": marginals.flags,
+        "overflow": {**snapshot.overflow, "folded": snapshot.folded},
+    }
