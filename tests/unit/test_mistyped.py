@@ -50,6 +50,23 @@ def test_one_sentence(arguments: str, code: int, said: str) -> None:
     assert lines[-1].startswith("Error: ")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("QTYPES", "x", "Invalid value for XDPDNS_PLAN_QTYPES: 'x' is not one of"),
+        ("MAX_SERIES", "x", "Invalid value for XDPDNS_PLAN_MAX_SERIES: 'x' is not a valid integer"),
+        ("PORT", "x", "Invalid value for XDPDNS_PLAN_PORT: 'x' is not a list of numbers"),
+        ("LABELS", "x", "XDPDNS_PLAN_LABELS: --labels: x is not a dimension"),
+        ("MAX_SERIES", "0", "XDPDNS_PLAN_MAX_SERIES: --max-series: 0 is out of bounds"),
+    ],
+)
+def test_a_value_of_the_environment(name: str, value: str, said: str) -> None:
+    environment = {**os.environ, f"XDPDNS_PLAN_{name}": value}
+    done = subprocess.run([*XDPDNS, "plan"], text=True, capture_output=True, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"Error: {said}")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to get as far as the interface")
 @pytest.mark.parametrize("command", ["detach", "attach"])
 def test_an_interface(command: str) -> None:

@@ -21,7 +21,7 @@ from xdpdns.cli.machine import check, plan, status
 from xdpdns.cli.push import push
 from xdpdns.cli.replay import replay
 from xdpdns.cli.report import report
-from xdpdns.cli.top import top
+from xdpdns.cli.types import variable
 from xdpdns.errors import SettingsError, XdpdnsError
 
 
@@ -54,6 +54,10 @@ class Commands(click.Group):
                 raise
             text = "--config stands before the command: xdpdns --config FILE COMMAND."
             raise click.UsageError(text, error.ctx) from error
+        except click.BadParameter as error:
+            if error.ctx and error.param and (name := variable(error.ctx, error.param)):
+                error.param_hint = name
+            raise
         except SettingsError as error:
             raise click.UsageError(str(error)) from error
         except XdpdnsError as error:
@@ -110,7 +114,6 @@ for command in (
     attach,
     detach,
     status,
-    top,
     plan,
     dump,
     push,

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from xdpdns import vocab
-from xdpdns.cli.types import Names, NamespaceName, Numbers, Tlds
+from xdpdns.cli.types import Names, NamespaceName, Numbers, Tlds, naming_variable
 from xdpdns.settings import ProgramSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -60,7 +60,8 @@ _PROGRAM = {
 def _check(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     """Have ProgramSettings look at this value alone: its rules hold for a file's values too."""
     if not ctx.resilient_parsing:
-        ProgramSettings(**{_PROGRAM[param.name or ""]: value})
+        with naming_variable(ctx, param):
+            ProgramSettings(**{_PROGRAM[param.name or ""]: value})
     return value
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
+
+from xdpdns.errors import SettingsError
 
 if TYPE_CHECKING:
     from xdpdns.listen import Address
@@ -113,7 +117,10 @@ class ListenAddress(click.ParamType["Address"]):
         """`[::1]:10530` to an Address."""
         from xdpdns.listen import Address, parse_address
 
-        return value if isinstance(value, Address) else parse_address(value)
+        if isinstance(value, Address):
+            return value
+        with naming_variable(ctx, param):
+            return parse_address(value)
 
 
 class UserName(click.ParamType["User"]):
@@ -125,7 +132,10 @@ class UserName(click.ParamType["User"]):
         """`xdpdns` or `998` to a User."""
         from xdpdns.privileges import User, find_user
 
-        return value if isinstance(value, User) else find_user(value)
+        if isinstance(value, User):
+            return value
+        with naming_variable(ctx, param):
+            return find_user(value)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -145,7 +155,29 @@ class WebConfigPath(click.Path):
         """Read the file, unless it has been."""
         from xdpdns.web_config import WebConfigFile
 
-        return value if isinstance(value, WebConfigFile) else WebConfigFile(Path(value))
+        if isinstance(value, WebConfigFile):
+            return value
+        with naming_variable(ctx, param):
+            return WebConfigFile(Path(value))
+
+
+@contextmanager
+def naming_variable(ctx: click.Context | None, param: click.Parameter | None) -> Iterator[None]:
+    """Have a SettingsError say which variable of the environment had the value, if one had."""
+    try:
+        yield
+    except SettingsError as error:
+        if ctx is None or param is None or not (name := variable(ctx, param)):
+            raise
+        raise SettingsError(f"{name}: {error}") from error
+
+
+def variable(ctx: click.Context, param: click.Parameter) -> str:
+    """The variable that a parameter's value is from; empty if it is from elsewhere."""
+    name = param.name or ""
+    if ctx.get_parameter_source(name) is not ParameterSource.ENVIRONMENT:
+        return ""
+    return f"{ctx.auto_envvar_prefix}_{name.upper()}"
 
 
 def names_in(folder: Path) -> list[str]:
