@@ -21,6 +21,7 @@ from xdpdns.cli.machine import check, plan, status
 from xdpdns.cli.push import push
 from xdpdns.cli.replay import replay
 from xdpdns.cli.report import report
+from xdpdns.cli.top import top
 from xdpdns.cli.types import variable
 from xdpdns.errors import SettingsError, XdpdnsError
 
@@ -115,6 +116,7 @@ for command in (
     detach,
     status,
     plan,
+    top,
     dump,
     push,
     demo,
