@@ -12,7 +12,7 @@ from xdpdns.cli.options import netns_option, program_options, program_settings
 from xdpdns.cli.types import InterfaceName
 
 
-@click.command()
+@click.command(short_help="Show what is being counted right now: rates and shares.")
 @click.argument("interfaces", nargs=-1, type=InterfaceName(), metavar="[IFACE]...")
 @click.option(
     "--interval",
