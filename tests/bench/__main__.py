@@ -1,4 +1,4 @@
-"""tests/bench/run [NAME...] [--json FILE]: the benchmarks by name, all of them by default."""
+"""tests/bench/run [NAME...] [--json FILE]: the benchmarks by name; by default all but the soak."""
 
 from __future__ import annotations
 
@@ -20,13 +20,19 @@ BENCHMARKS = {
     "nameserver": "tests.bench.nameserver",
     "overload": "tests.bench.overload",
     "growth": "tests.bench.growth",
+    "soak": "tests.bench.soak",
 }
+LONG = ("soak",)
+"""Those that run only if they are named."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/bench/run", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
+    parser.add_argument(
+        "--minutes", type=float, default=30.0, metavar="N", help="how long the soak lasts (30)"
+    )
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in BENCHMARKS]:
         parser.error(f"{unknown[0]} is not a benchmark: choose from {', '.join(BENCHMARKS)}")
@@ -35,9 +41,10 @@ def main() -> int:
     load = os.getloadavg()[0]
     print(f"Linux {platform.release()}, {os.cpu_count()} CPUs, load {load:.1f} before the start\n")
     done, failed = {}, False
-    for name in options.names or BENCHMARKS:
+    for name in options.names or [name for name in BENCHMARKS if name not in LONG]:
+        run = importlib.import_module(BENCHMARKS[name]).tables
         try:
-            tables = importlib.import_module(BENCHMARKS[name]).tables()
+            tables = run(options.minutes) if name in LONG else run()
         except XdpdnsError as error:
             print(f"{name}: {error}\n", file=sys.stderr)
             failed = True
