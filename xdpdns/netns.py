@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from xdpdns.errors import AttachError, MissingNeedError
+from xdpdns.suggest import did_you_mean
 
 T = TypeVar("T")
 
@@ -45,9 +46,12 @@ def enter(name: str) -> None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
+        named = [one.name for one in NAMED.iterdir()] if NAMED.is_dir() else []
+        mend = did_you_mean(name, named) or (
+            "`ip netns` lists the named ones; /proc/PID/ns/net is that of a process."
+        )
         raise AttachError(
-            f"the network namespace {name} can't be opened ({error.strerror}): `ip netns` lists "
-            "the named ones; /proc/PID/ns/net is that of a process."
+            f"the network namespace {name} can't be opened ({error.strerror}): {mend}"
         ) from error
     try:
         if _libc.setns(fd, _CLONE_NEWNET):

@@ -6,11 +6,14 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xdpdns import netns
+from xdpdns.errors import AttachError
 from xdpdns.suggest import did_you_mean
 
 XDPDNS = [sys.executable, "-m", "xdpdns"]
@@ -76,6 +79,16 @@ def test_an_interface(command: str) -> None:
     done = subprocess.run(argv, text=True, capture_output=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith("there is no interface ol: did you mean lo?")
+
+
+def test_a_network_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netns, "NAMED", tmp_path)
+    (tmp_path / "customer").touch()
+    with pytest.raises(AttachError, match=r"custmoer can't be opened .*: did you mean customer\?$"):
+        netns.enter("custmoer")
+    monkeypatch.setattr(netns, "NAMED", tmp_path / "absent")
+    with pytest.raises(AttachError, match="`ip netns` lists"):
+        netns.enter("custmoer")
 
 
 @pytest.mark.parametrize(
