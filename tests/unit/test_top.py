@@ -13,14 +13,14 @@ import pytest
 from rich.cells import cell_len
 
 from xdpdns.errors import SettingsError
-from xdpdns.snapshot import Histogram, Marginals, Snapshot
+from xdpdns.snapshot import Histogram, Marginals, Snapshot, Timing
 from xdpdns.top import report
 from xdpdns.top.controls import Controls, keys
 from xdpdns.top.filters import Filter, parse
 from xdpdns.top.history import History
 from xdpdns.top.screen import View, frame, listing, number, sparkline
 from xdpdns.top.sums import MESSAGES, Reading, difference, sums, whole
-from xdpdns.top.tables import TABLES, Row, fill, ordered
+from xdpdns.top.tables import TABLES, Filled, Row, fill, ordered
 
 DIMENSIONS = ("af", "do", "ad", "qr", "qtype", "tld")
 QUERIES = ("queries", MESSAGES)
@@ -273,7 +273,9 @@ def test_order() -> None:
 
     rows = [made("b", 9, 1, -0.9), made("a", 5, 4, 0.1), made("c", 7, 4, None)]
     by = {
-        (sort, totals): "".join(one.value for one in ordered(rows, sort, "average", totals=totals))
+        (sort, totals): "".join(
+            one.value for one in ordered(Filled(TABLES[0], rows), sort, "average", totals=totals)
+        )
         for sort in ("rate", "name", "change")
         for totals in (False, True)
     }
@@ -285,6 +287,47 @@ def test_order() -> None:
         ("change", False): "bac",
         ("change", True): "bac",
     }
+
+
+def test_responses_beside_queries() -> None:
+    """Each side has its tables; times stay in their order; a filter hides what it can't tell."""
+
+    def both(at: float, answers: int) -> Reading:
+        made = snapshot({row("A"): answers, row("NS"): answers})
+        times = Histogram((16_384, 1_048_576, 1 << 33), (answers, 0, answers * 3, 0), 0)
+        responses = replace(
+            snapshot({}),
+            dimensions=("qtype", "rcode", "tc"),
+            queries={("A", "NOERROR", "0"): answers, ("NS", "REFUSED", "1"): answers * 3},
+            timing=Timing(1, 9, 1, 2, 3, 4, 5, {("ipv4", "udp"): times, ("ipv6", "udp"): times}),
+        )
+        return Reading(at, (1, 2), {"queries": made, "responses": responses})
+
+    history = History()
+    history.add(both(0, 0))
+    history.add(both(1, 10))
+    codes = table(history, "rcode")
+    assert {name: one.share for name, one in codes.items()} == {"NOERROR": 0.25, "REFUSED": 0.75}
+    assert table(history, "response_bits")["TC"].share == 0.75
+    assert {name: one.total for name, one in table(history, "qtype").items()} == {"A": 10, "NS": 10}
+    [times] = [one for one in fill(history) if one.table.name == "duration"]
+    assert [(one.value, one.count) for one in ordered(times, "rate", "average")] == [
+        *(("< 16.4 us", 20), ("< 8.59 s", 60))
+    ]
+    assert {one.value: one.total for one in table(history, "timed").values()} == {
+        "answered": 80,
+        "expired": 1,
+        "displaced": 2,
+        "sent again": 4,
+        "unasked": 5,
+    }
+    lines = [line.plain for line in frame(View("eth0", history), 80, 24)]
+    assert "  responses 40/s" in lines[1]
+    history.set_filter(parse("rcode=REFUSED", ("qtype", "rcode")))
+    assert {one.table.name for one in fill(history)} == {"rcode", "response_bits"}
+    history.set_filter(parse("qtype=A", ("qtype", "rcode")))
+    assert table(history, "rcode").keys() == {"NOERROR"}
+    assert table(history, "qtype").keys() == {"A"}
 
 
 def test_every_table_has_its_own_name() -> None:

@@ -215,7 +215,7 @@ def _share(wanted: list[int], room: int) -> list[int]:
 
 
 def _rows(view: View, one: Filled) -> list[Row]:
-    return ordered(one.rows, view.sort, view.base, totals=view.totals)
+    return ordered(one, view.sort, view.base, totals=view.totals)
 
 
 def _lines(

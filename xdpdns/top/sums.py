@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xdpdns.snapshot import Snapshot
+from xdpdns.snapshot import Snapshot, Timing
 from xdpdns.top.filters import Filter, Labels
 
 Counts = Mapping[str, int]
@@ -119,10 +119,37 @@ def difference(now: Reading, before: Reading) -> dict[str, Changes]:
 def counters(snapshot: Snapshot) -> dict[str, Counts]:
     """What is counted beside the rows, by the name of its source."""
     marginals = snapshot.marginals
+    timed = {} if snapshot.timing is None else _timed(snapshot.timing)
     return {
+        **timed,
         "outcome": snapshot.outcomes,
         "opcode": marginals.opcodes,
         "class": marginals.classes,
         "flag": marginals.flags,
         "overflow": {**snapshot.overflow, "folded": snapshot.folded},
     }
+
+
+def _timed(timing: Timing) -> dict[str, Counts]:
+    """Response times in the kernel's buckets, all families and transports together."""
+    durations: dict[str, int] = {}
+    for histogram in timing.durations.values():
+        edges = [*(f"< {_time(bound)}" for bound in histogram.bounds), "longer"]
+        for edge, count in zip(edges, histogram.counts, strict=True):
+            durations[edge] = durations.get(edge, 0) + count
+    # who still waits is no counter: it goes down
+    fates = {
+        "answered": timing.matched,
+        "expired": timing.expired,
+        "displaced": timing.displaced,
+        "sent again": timing.duplicate,
+        "unasked": timing.orphan,
+    }
+    return {"duration": durations, "timed": fates}
+
+
+def _time(nanoseconds: int) -> str:
+    for size, unit in ((10**9, "s"), (10**6, "ms")):
+        if nanoseconds >= size:
+            return f"{nanoseconds / size:.3g} {unit}"
+    return f"{nanoseconds / 1000:.3g} us"

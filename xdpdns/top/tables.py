@@ -22,17 +22,21 @@ class Table:
     """A table over all values of something.
 
     `values` takes the counts out of sums; None where the program doesn't count that. Shares are of
-    what `of` counts: values of flags don't add up to it.
+    what `of` counts: values of flags don't add up to it. What is `ascending` (a histogram) stays in
+    its order, however much there is of each.
     """
 
     name: str
     title: str
     values: Callable[[_Any], Counts | None]
     of: Source
+    ascending: bool = False
 
 
-def _by(name: str, title: str, side: str = "queries", of: str = MESSAGES) -> Table:
-    return Table(name, title, lambda sums: sums.get((side, name)), (side, of))
+def _by(
+    name: str, title: str, side: str = "queries", of: str = MESSAGES, *, ascending: bool = False
+) -> Table:
+    return Table(name, title, lambda sums: sums.get((side, name)), (side, of), ascending)
 
 
 def _bits(name: str, title: str, side: str, *labels: str) -> Table:
@@ -52,11 +56,13 @@ TABLES = (
     _by("tld", "TLDs"),
     _by("edns", "EDNS sizes"),
     _by("rcode", "response codes", "responses"),
+    _by("duration", "response times", "responses", of="duration", ascending=True),
     _by("outcome", "outcomes", of="outcome"),
     _bits("bits", "flags", "queries", "do", "ad", "qr"),
     _by("af", "family"),
     _by("proto", "transport"),
     _bits("response_bits", "response flags", "responses", "aa", "tc", "ad", "do"),
+    _by("timed", "timed queries", "responses", of="duration"),
     _by("flag", "header flags", of="opcode"),
     _by("opcode", "opcodes", of="opcode"),
     _by("class", "classes", of="class"),
@@ -149,8 +155,11 @@ def _change(rate: float, count: int, seconds: float) -> float | None:
     return rate / (count / seconds) - 1
 
 
-def ordered(rows: list[Row], sort: Sort, base: Base, *, totals: bool = False) -> list[Row]:
+def ordered(filled: Filled, sort: Sort, base: Base, *, totals: bool = False) -> list[Row]:
     """Largest first by rate (or total), by name, or by the size of the change."""
+    rows = filled.rows
+    if filled.table.ascending and sort != "change":
+        return rows
     if sort == "name":
         return sorted(rows, key=lambda row: row.value)
 
