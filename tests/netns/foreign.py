@@ -12,6 +12,9 @@ from pathlib import Path
 
 from tests.netns.lab import Lab
 
+DISPATCHER = Path("/usr/lib/x86_64-linux-gnu/bpf/xdp-dispatcher.o")
+"""libxdp's, as xdp-tools installs it."""
+
 _SOURCE = """\
 __attribute__((section("xdp"), used)) int foreign_pass(void *context) { return 2; /* XDP_PASS */ }
 char _license[] __attribute__((section("license"), used)) = "GPL";
@@ -28,21 +31,23 @@ def compiled(lab: Lab) -> Path:
     return target
 
 
-def _apart(lab: Lab, script: str) -> None:
-    """Run a script in the server's namespace, with mounts of its own."""
-    lab.server.run(["unshare", "--mount", "--propagation", "private", "bash", "-ec", script])
+def apart(lab: Lab, script: str) -> str:
+    """Run a script in the server's namespace, with mounts of its own; what it printed."""
+    return lab.server.run(
+        ["unshare", "--mount", "--propagation", "private", "bash", "-ec", script]
+    ).stdout
 
 
 def by_ip_link(lab: Lab, mode: str, force: str = "", interface: str = "eth0") -> None:
     """`ip link set`: netlink; `force` is `-force` to replace whatever is there."""
     flavour = {"native": "xdpdrv", "generic": "xdpgeneric"}[mode]
-    _apart(lab, f"ip {force} link set dev {interface} {flavour} obj {compiled(lab)} sec xdp")
+    apart(lab, f"ip {force} link set dev {interface} {flavour} obj {compiled(lab)} sec xdp")
 
 
 def by_bpftool(lab: Lab, mode: str) -> None:
     """`bpftool net attach` of a pinned program: netlink."""
     flavour = {"native": "xdpdrv", "generic": "xdpgeneric"}[mode]
-    _apart(
+    apart(
         lab,
         f"mkdir {lab.tmp}/pins; mount -t bpf bpffs {lab.tmp}/pins\n"
         f"bpftool prog load {compiled(lab)} {lab.tmp}/pins/foreign type xdp\n"
@@ -53,11 +58,8 @@ def by_bpftool(lab: Lab, mode: str) -> None:
 def by_xdp_loader(lab: Lab, mode: str) -> None:
     """`xdp-loader load`: libxdp, by its dispatcher where the kernel lets it."""
     flavour = {"native": "native", "generic": "skb"}[mode]
-    _apart(lab, f"xdp-loader load -m {flavour} eth0 {compiled(lab)}")
+    apart(lab, f"xdp-loader load -m {flavour} eth0 {compiled(lab)}")
 
 
 Attach = Callable[[Lab, str], None]
 TOOLS: list[Attach] = [by_ip_link, by_bpftool, by_xdp_loader]
-
-
-DISPATCHER = Path("/usr/lib/x86_64-linux-gnu/bpf/xdp-dispatcher.o")
