@@ -7,6 +7,7 @@ keeps small differences, and only rows that changed are ever looked at again.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -77,16 +78,18 @@ def sums(changes: Mapping[str, Changes], wanted: Filter) -> Sums:
 
 
 def _by_label(changed: Changes, wanted: Filter) -> dict[str, dict[str, int]]:
-    columns: list[dict[str, int]] = [{} for _ in changed.dimensions]
-    total = 0
-    lets_through = wanted.test(changed.dimensions) if wanted else None
-    for labels, count in changed.rows.items():
-        if lets_through is not None and not lets_through(labels):
-            continue
-        total += count
-        for column, value in zip(columns, labels, strict=True):
-            column[value] = column.get(value, 0) + count
-    return {**dict(zip(changed.dimensions, columns, strict=True)), MESSAGES: {"": total}}
+    rows = changed.rows
+    if wanted:
+        lets_through = wanted.test(changed.dimensions)
+        rows = {labels: count for labels, count in rows.items() if lets_through(labels)}
+    made: dict[str, dict[str, int]] = {MESSAGES: {"": sum(rows.values())}}
+    # A label at a time: of many rows that is twice as fast as a row at a time.
+    for label, values in zip(changed.dimensions, zip(*rows, strict=True), strict=False):
+        column: defaultdict[str, int] = defaultdict(int)
+        for value, count in zip(values, rows.values(), strict=True):
+            column[value] += count
+        made[label] = dict(column)
+    return {**{label: {} for label in changed.dimensions}, **made}
 
 
 def whole(reading: Reading) -> dict[str, Changes]:
@@ -102,10 +105,11 @@ def difference(now: Reading, before: Reading) -> dict[str, Changes]:
     made = {}
     for side, snapshot in now.sides.items():
         old = before.sides[side]
+        counted_before = old.queries.get
         rows = {
-            labels: count - old.queries.get(labels, 0)
+            labels: grown
             for labels, count in snapshot.queries.items()
-            if count != old.queries.get(labels, 0)
+            if (grown := count - counted_before(labels, 0))
         }
         earlier = counters(old)
         counted = {
