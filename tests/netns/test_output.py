@@ -36,8 +36,8 @@ def test_status_and_detach(lab: Lab) -> None:
         lab.client.run(["dig", "+tries=1", "+timeout=1", "@192.0.2.1", "nl", "NS"], check=False)
         made = said("status", "status", "--netns", lab.server.name)
         [eth0] = [one for one in made["interfaces"] if one["interface"] == "eth0"]
-        [program] = eth0["programs"]
-        assert program["ours"]
+        assert all(program["ours"] for program in eth0["programs"])
+        [program] = [one for one in eth0["programs"] if one["direction"] == "ingress"]
         assert program["ns_per_run"] > 0
         assert len(program["holders"]) > 1
         said("check", "check", "--netns", lab.server.name)
