@@ -97,7 +97,7 @@ class Agent:
         return False
 
     def counted(self) -> dict[str, Counter[str]]:
-        """Scrape it, and sum up: by dimension (`outcome` and vocab.DIMENSIONS), counts by value.
+        """Scrape it, and sum up what arrives: by `outcome` and vocab.DIMENSIONS, counts by value.
 
         Raises:
             XdpdnsError: it doesn't answer.
@@ -107,7 +107,8 @@ class Agent:
         }
         for family in text_string_to_metric_families(self._scrape()):
             for sample in family.samples:
-                if not sample.value:
+                # what leaves is the kernel's own: that no port is open
+                if not sample.value or sample.labels.get("direction") == "egress":
                     continue
                 if sample.name == "xdpdns_packets_total":
                     found["outcome"][sample.labels["outcome"]] += int(sample.value)
