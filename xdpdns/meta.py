@@ -26,7 +26,9 @@ from xdpdns.settings import ProgramSettings
 MAP = "xdpdns_meta"
 """The map's name in the kernel."""
 
-_HEADERS = ("outcomes.h", "stats_key.h", "counters.h", "edns_sizes.h")
+_HEADERS = (
+    *("outcomes.h", "stats_key.h", "counters.h", "edns_sizes.h", "parse_rcode.h", "timing.h"),
+)
 _COMMENT = re.compile(r"/\*.*?\*/|\s+", re.DOTALL)
 
 

@@ -16,9 +16,10 @@ from xdpdns.errors import SettingsError
 from xdpdns.snapshot import Histogram, Marginals, Snapshot, Timing
 from xdpdns.top import report
 from xdpdns.top.controls import Controls, keys
+from xdpdns.top.figures import number, sparkline
 from xdpdns.top.filters import Filter, parse
 from xdpdns.top.history import History
-from xdpdns.top.screen import View, frame, listing, number, sparkline
+from xdpdns.top.screen import View, frame, listing
 from xdpdns.top.sums import MESSAGES, Reading, difference, sums, whole
 from xdpdns.top.tables import TABLES, Filled, Row, fill, ordered
 
@@ -409,6 +410,18 @@ def test_a_listing_has_all_tables() -> None:
     for title in ("1 types", "2 TLDs", "outcomes", "flags", "family", "opcodes", "classes"):
         assert title in text
     assert "(2 more)" in text
+
+
+def test_a_histogram_shows_where_most_is() -> None:
+    history = History()
+    times = Histogram((1000, 2000, 4000, 8000), (1, 7, 9, 2, 0), 0)
+    made = replace(snapshot({}), timing=Timing(1, 19, 0, 0, 0, 0, 0, {("ipv4", "udp"): times}))
+    history.add(Reading(0, (1,), {"responses": made}))
+    text = [line.plain for line in listing(View("eth0", history, totals=True), 80, 2)]
+    at = next(number for number, line in enumerate(text) if "response times" in line)
+    assert [line.split()[:4] for line in text[at + 1 : at + 4]] == [
+        *(["<", "2", "us", "7"], ["<", "4", "us", "9"], ["(2", "more)"])
+    ]
 
 
 def test_json() -> None:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from math import isinf
 from textwrap import wrap
 
 from rich.text import Text
 
+from xdpdns.top.figures import (
+    change_style,
+    change_text,
+    count,
+    duration,
+    number,
+    percent,
+    sparkline,
+)
 from xdpdns.top.history import History
 from xdpdns.top.sums import MESSAGES
 from xdpdns.top.tables import Base, Filled, Row, Sort, fill, ordered
@@ -20,7 +28,6 @@ _ALONE = 78
 _GAP = 2
 _LEAST_ROWS = 5  # of a table, before another one is shown below it
 _CELLS = (9, 7, 8)  # the columns of numbers beside a value
-_BARS, _ASCII_BARS = " ▁▂▃▄▅▆▇█", " .:-=+*#@"
 
 HELP = (
     ("Tab, Shift-Tab", "the next interface, the one before"),
@@ -85,12 +92,12 @@ def listing(view: View, width: int, rows: int, *, ascii_only: bool = False) -> l
     """The head and all tables one after the other, each with its first `rows` rows."""
     lines = [*_head(view, width, ascii_only)]
     for at, one in enumerate(fill(view.history), 1):
-        shown = _rows(view, one)
-        if not shown:
+        if not one.rows:
             continue
-        lines += [Text(), *_lines(view, at, one, shown[:rows], min(width, 80), ascii_only)]
-        if len(shown) > rows:
-            lines.append(Text(f"({len(shown) - rows} more)"))
+        shown = _rows(view, one, rows)
+        lines += [Text(), *_lines(view, at, one, shown, min(width, 80), ascii_only)]
+        if len(one.rows) > rows:
+            lines.append(Text(f"({len(one.rows) - rows} more)"))
     return lines
 
 
@@ -116,7 +123,7 @@ def _summary(view: View) -> Text:
     source = ("queries", MESSAGES)
     line.append(f"{number(history.rate(source))}/s", style="bold")
     line.append(f"  average {number(history.average(source))}/s")
-    line.append(f" of {_duration(history.seconds)}")
+    line.append(f" of {duration(history.seconds)}")
     if ("queries", "outcome") in history.totals:
         line.append(f"  packets {number(history.rate(('queries', 'outcome')))}/s")
     line.append(f"  total {history.totals.total(source):,}")
@@ -167,7 +174,7 @@ def _tables(view: View, width: int, height: int, ascii_only: bool) -> list[Text]
         one = filled[key - 1]
         parts = min(columns, -(-(len(one.rows) + 1) // max(1, height)))
         wide = min(_ALONE, (width - _GAP * (parts - 1)) // parts)
-        lines = _lines(view, key, one, _rows(view, one), wide, ascii_only)
+        lines = _lines(view, key, one, _rows(view, one, len(one.rows)), wide, ascii_only)
         return _beside([lines[at * height :][:height] for at in range(parts)], wide, height)
     return _beside(_arrange(view, filled, columns, wide, height, ascii_only), wide, height)
 
@@ -195,7 +202,7 @@ def _arrange(
         for (key, one), size in zip(column, sizes, strict=True):
             if lines:
                 lines.append(Text())
-            lines += _lines(view, key, one, _rows(view, one)[: size - 1], wide, ascii_only)
+            lines += _lines(view, key, one, _rows(view, one, size - 1), wide, ascii_only)
         made.append(lines)
     return made
 
@@ -214,8 +221,13 @@ def _share(wanted: list[int], room: int) -> list[int]:
     return given
 
 
-def _rows(view: View, one: Filled) -> list[Row]:
-    return ordered(one, view.sort, view.base, totals=view.totals)
+def _rows(view: View, one: Filled, room: int) -> list[Row]:
+    """The first rows; of a histogram those with the most, in its order."""
+    rows = ordered(one, view.sort, view.base, totals=view.totals)
+    if one.table.ascending and len(rows) > room:
+        most = sorted(rows, key=lambda row: -(row.total if view.totals else row.count))[:room]
+        return [row for row in rows if row in most]
+    return rows[:room]
 
 
 def _lines(
@@ -232,14 +244,14 @@ def _lines(
     for row in rows:
         change = row.changes[view.base]
         if view.totals:
-            cells = (_count(row.total), _percent(row.total_share), number(row.rate))
+            cells = (count(row.total), percent(row.total_share), number(row.rate))
         else:
-            cells = (number(row.rate), _percent(row.share), _change(change))
+            cells = (number(row.rate), percent(row.share), change_text(change))
         line = Text(_fit(row.value, left, ascii_only))
         if not row.count and not view.totals:
             line.stylize("dim")
         for at, cell in enumerate(cells[:shown]):
-            style = _change_style(change) if at == 2 and not view.totals else ""
+            style = change_style(change) if at == 2 and not view.totals else ""
             line.append(_cell(at, cell), style)
         lines.append(line)
     return lines
@@ -266,54 +278,3 @@ def _beside(columns: Sequence[list[Text]], wide: int, height: int) -> list[Text]
                 line.append(" " * (wide - len(cell) + _GAP))
         lines.append(line)
     return lines
-
-
-def sparkline(values: Sequence[float], top: float, ascii_only: bool) -> str:
-    """A bar for each value, `top` the highest; anything above nothing is seen."""
-    bars = _ASCII_BARS if ascii_only else _BARS
-    steps = len(bars) - 1
-    return "".join(
-        bars[max(1, min(steps, round(value / top * steps)))] if value > 0 else bars[0]
-        for value in values
-    )
-
-
-def number(value: float | None) -> str:
-    """A rate in at most eight columns: `0.4`, `12`, `123,456`, `1.23M`."""
-    if value is None:
-        return "-"
-    if 0 < value < 9.95 and value != int(value):
-        return f"{value:.1f}"
-    if value < 999_999.5:
-        return f"{value:,.0f}"
-    return f"{value / 1e6:.2f}M" if value < 1e9 else f"{value / 1e9:.2f}G"
-
-
-def _count(value: int) -> str:
-    """A count: exact below 100 million."""
-    return f"{value:,}" if value < 100_000_000 else number(float(value))
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.1%}"
-
-
-def _change(change: float | None) -> str:
-    if change is None:
-        return ""
-    if isinf(change):
-        return "new"
-    if abs(change) < 0.005:
-        return "="
-    return f"{change:+.0%}" if change < 9.995 else f"x{min(999, change + 1):.0f}"
-
-
-def _change_style(change: float | None) -> str:
-    if change is None or abs(change) < 0.2:
-        return ""
-    return "yellow" if change > 0 else "blue"
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60} s"
