@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 from xdpdns import kernel, listen
 from xdpdns.errors import SupervisorError
 from xdpdns.privileges import User, become, drop, reading_needs
+from xdpdns.service import Service
+from xdpdns.service_manager import ServiceManager
 from xdpdns.settings import ProgramSettings
 from xdpdns.supervisor import Supervisor
 from xdpdns.supervisor.messages import Started
@@ -49,6 +51,7 @@ class AgentSettings:
     the kernel time the programs, which costs some 20 to 40 ns a packet. `netns` is the network
     namespace of the interfaces, by name or path; None is the agent's own, in which it listens in
     any case. `user` is whom the agent becomes before it answers; None: it stays who it is.
+    `recheck` says what is wrong, now, in the file that options came from.
     """
 
     selection: Selection
@@ -61,6 +64,7 @@ class AgentSettings:
     user: User | None = None
     web_config: WebConfigFile | None = None
     program: ProgramSettings = field(default_factory=ProgramSettings)
+    recheck: Callable[[], Sequence[str]] = tuple
 
     @property
     def programs(self) -> dict[Direction, ProgramSettings]:
@@ -72,8 +76,10 @@ class Stopped(BaseException):
     """SIGINT or SIGTERM came while the agent was starting."""
 
 
-def run(settings: AgentSettings) -> None:
+def run(settings: AgentSettings) -> bool:
     """Be the agent until SIGINT or SIGTERM; on any failure half way nothing stays attached.
+
+    Whether it is to be started anew: see service.py.
 
     Raises:
         SupervisorError: the process that watches the interfaces has ended.
@@ -82,13 +88,16 @@ def run(settings: AgentSettings) -> None:
     with ExitStack() as stack:
         # First thing: a signal during the start must unwind, not kill.
         stack.enter_context(_stoppable())
+        manager = ServiceManager.from_environment()
+        stack.callback(manager.close)
         try:
-            _run(settings, stack)
+            return _run(settings, manager, stack)
         except Stopped:
             log.info("Stopped while starting.")
+            return False
 
 
-def _run(settings: AgentSettings, stack: ExitStack) -> None:
+def _run(settings: AgentSettings, manager: ServiceManager, stack: ExitStack) -> bool:
     kernel.require_root()
     # Before anything is attached: whoever connects meanwhile waits. What follows needs no power.
     listeners = listen.bind(settings.listen)
@@ -119,11 +128,19 @@ def _run(settings: AgentSettings, stack: ExitStack) -> None:
         web_config=settings.web_config,
         on_first_scrape=lambda: log.debug("First scrape %.2f s after exec.", since_exec()),
     )
-    asyncio.run(_serve(server, supervisor, interfaces))
+    return asyncio.run(_serve(settings, server, supervisor, interfaces, manager))
 
 
-async def _serve(server: Server, supervisor: Supervisor, interfaces: Interfaces) -> None:
+async def _serve(
+    settings: AgentSettings,
+    server: Server,
+    supervisor: Supervisor,
+    interfaces: Interfaces,
+    manager: ServiceManager,
+) -> bool:
     """Serve until a signal; the loop's own handlers replace those of the start.
+
+    Whether the agent is to be started anew.
 
     Raises:
         SupervisorError: the supervisor has ended; clients had a while to learn of it.
@@ -133,28 +150,30 @@ async def _serve(server: Server, supervisor: Supervisor, interfaces: Interfaces)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     failures: list[SupervisorError] = []
+    service = Service(manager, settings, lambda: supervisor.heard, stop.set)
 
     def hear() -> None:
         try:
             while True:
                 interfaces.tell(*supervisor.receive(block=False))
         except BlockingIOError:
-            return
+            pass  # that was all
         except SupervisorError as error:
             loop.remove_reader(supervisor)
             interfaces.unwatched()
             failures.append(error)
             log.error("%s", error)
             loop.call_later(LAST_SCRAPE, stop.set)
+        service.changed(interfaces.states())
 
     async with server:
         loop.add_reader(supervisor, hear)
-        # Here a service manager is told that it is ready; `supervisor.heard` is the heartbeat.
         for address in server.addresses:
             log.info("Serving http://%s/metrics", address)
+        service.ready(interfaces.states())
         await stop.wait()
         loop.remove_reader(supervisor)
-    # Here a service manager is told that it stops.
+        service.stopping()
     log.info("Stopping.")
     for number in (signal.SIGINT, signal.SIGTERM):
         # What follows takes programs off: a second Ctrl-C must not leave one behind.
@@ -162,6 +181,7 @@ async def _serve(server: Server, supervisor: Supervisor, interfaces: Interfaces)
         signal.signal(number, signal.SIG_IGN)
     if failures:
         raise failures[0]
+    return service.again
 
 
 @contextmanager

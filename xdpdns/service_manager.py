@@ -30,7 +30,6 @@ class ServiceManager:
     """
 
     def __init__(self, address: str = "", watchdog_usec: int = 0) -> None:
-        self._variables = {"NOTIFY_SOCKET": address} if address else {}
         self._socket: socket.socket | None = None
         self.alive_every: float | None = None
         if not address:
@@ -43,10 +42,10 @@ class ServiceManager:
         self._address = "\0" + address[1:] if address[0] == "@" else address
         if watchdog_usec > 0:
             self.alive_every = watchdog_usec / 2e6
-            self._variables |= {
-                "WATCHDOG_USEC": str(watchdog_usec),
-                "WATCHDOG_PID": str(os.getpid()),
-            }
+
+    def __bool__(self) -> bool:
+        """Whether there is one."""
+        return self._socket is not None
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str] = os.environ) -> Self:
@@ -55,10 +54,6 @@ class ServiceManager:
         ours = found["WATCHDOG_PID"] in ("", str(os.getpid()))
         usec = found["WATCHDOG_USEC"]
         return cls(found["NOTIFY_SOCKET"], int(usec) if ours and usec.isdecimal() else 0)
-
-    def environment(self) -> dict[str, str]:
-        """What from_environment() took, for this same process after execve(2)."""
-        return dict(self._variables)
 
     def ready(self, status: str) -> None:
         """The start, or a reload, is over."""

@@ -96,10 +96,11 @@ class WebConfigFile:
         if now >= self._due:
             self._due = now + _CHECK_SECONDS
             if self._reader.stamps() != self._seen:
-                self._read_again()
+                self.read_again()
         return self._config
 
-    def _read_again(self) -> None:
+    def read_again(self) -> None:
+        """Read it now; what can't be used is logged, and what was goes on."""
         self._reader = _Reader(self._path)
         try:
             self._config = self._reader.read()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,3 +20,16 @@ def lab() -> Iterator[Lab]:
         pytest.skip("needs root: it makes network namespaces")
     with Lab() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Debian package of this tree, as deploy/deb builds it."""
+    for tool in ("dh", "dh_python3", "fakeroot"):
+        if not shutil.which(tool):
+            pytest.skip(f"{tool} is not here: deploy/setup --dev installs it")
+    deb = Path(__file__).parents[2] / "deploy" / "deb"
+    argv = [deb, tmp_path_factory.mktemp("dist")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())

@@ -28,9 +28,9 @@ def unit(tmp_path: Path) -> Path:
     """An instance of the unit, whose command is the one of this clone and so exists."""
     command = Path(sys.executable).with_name("xdpdns")
     text = (DEPLOY / "xdpdns@.service").read_text()
-    assert "/opt/xdpdns/.venv/bin/xdpdns" in text
+    assert "ExecStart=xdpdns " in text
     path = tmp_path / "xdpdns@eth0.service"
-    path.write_text(text.replace("/opt/xdpdns/.venv/bin/xdpdns", str(command)))
+    path.write_text(text.replace("=xdpdns ", f"={command} "))
     return path
 
 
@@ -55,6 +55,8 @@ def test_the_scripts_are_clean() -> None:
     scripts = [
         DEPLOY / "setup",
         DEPLOY / "quickstart",
+        DEPLOY / "deb",
+        DEPLOY / "install",
         ROOT / "tests" / "run",
         ROOT / ".ci" / "run",
     ]

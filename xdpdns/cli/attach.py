@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from xdpdns import logs
 from xdpdns.cli.options import (
     exact_edns_option,
-    log_to_stderr,
     netns_option,
     output_option,
     print_json,
@@ -17,13 +18,15 @@ from xdpdns.cli.options import (
     program_settings,
 )
 from xdpdns.cli.types import InterfaceName, ListenAddress, UserName, WebConfigPath
-from xdpdns.errors import SettingsError
+from xdpdns.errors import SettingsError, XdpdnsError
 
 if TYPE_CHECKING:
     from xdpdns.hooks import Hook
     from xdpdns.listen import Address
     from xdpdns.privileges import User
     from xdpdns.web_config import WebConfigFile
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -95,7 +98,32 @@ if TYPE_CHECKING:
 )
 @netns_option
 @exact_edns_option
-@click.option("-v", "--verbose", is_flag=True, help="Say how long the steps of the start took.")
+@click.option(
+    "--log-format",
+    type=click.Choice(logs.FORMATS),
+    default="text",
+    show_default=True,
+    help="json: one object a line on the standard error, with time, level, logger, message and "
+    "fields such as interface.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(logs.LEVELS),
+    default="info",
+    show_default=True,
+    help="The least that is logged; of lines of one kind ten a minute at most.",
+)
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="The same as --log-level debug: also how long the steps of the start took.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Only see whether the options and the files that they name can be used, and end.",
+)
 @program_options
 def attach(
     interfaces: tuple[str, ...],
@@ -110,7 +138,10 @@ def attach(
     user: User | None,
     netns: str | None,
     exact_edns: bool,
+    log_format: str,
+    log_level: str,
     verbose: bool,
+    dry_run: bool,
     **options: Any,
 ) -> None:
     """Count on interfaces and serve /metrics, until Ctrl-C.
@@ -133,8 +164,10 @@ def attach(
       xdpdns attach eth0 --hook tcx
       xdpdns attach eth0 --labels af,qtype,tld --tlds nl,de,arpa
     """  # noqa: D301  \b is for click: keep these lines
-    log_to_stderr(verbose)
+    logs.configure(log_format, "debug" if verbose else log_level)
     from xdpdns import app
+    from xdpdns.cli.config_file import in_use, problems
+    from xdpdns.service import START_AGAIN
     from xdpdns.supervisor.selection import Selection
 
     if not interfaces and not all:
@@ -158,8 +191,19 @@ def attach(
             exact_edns=exact_edns,
             hook="xdp" if hook == "xdp" else "tc",
         ),
+        recheck=lambda: problems(file) if (file := in_use()) else (),
     )
-    app.run(settings)
+    if dry_run:
+        return
+    try:
+        again = app.run(settings)
+    except XdpdnsError as error:
+        if logs.for_people() or isinstance(error, SettingsError):
+            raise
+        log.error("%s", error)
+        raise SystemExit(1) from None
+    if again:
+        raise SystemExit(START_AGAIN)
 
 
 @click.command()
