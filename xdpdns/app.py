@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -51,6 +51,7 @@ class AgentSettings:
     the kernel time the programs, which costs some 20 to 40 ns a packet. `netns` is the network
     namespace of the interfaces, by name or path; None is the agent's own, in which it listens in
     any case. `user` is whom the agent becomes before it answers; None: it stays who it is.
+    `programs` are what each interface is to have, by the direction of the packets (roles.py).
     `recheck` says what is wrong, now, in the file that options came from.
     """
 
@@ -63,13 +64,10 @@ class AgentSettings:
     netns: str | None = None
     user: User | None = None
     web_config: WebConfigFile | None = None
-    program: ProgramSettings = field(default_factory=ProgramSettings)
+    programs: Mapping[Direction, ProgramSettings] = field(
+        default_factory=lambda: {"ingress": ProgramSettings()}
+    )
     recheck: Callable[[], Sequence[str]] = tuple
-
-    @property
-    def programs(self) -> dict[Direction, ProgramSettings]:
-        """The programs that each interface is to have, by the direction of the packets."""
-        return {"ingress": self.program}
 
 
 class Stopped(BaseException):

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from xdpdns.vocab import DIMENSIONS, RESPONSE_DIMENSIONS
+
 Kind = Literal["counter", "gauge", "histogram", "info"]
 
 
@@ -28,7 +30,7 @@ class Metric:
 
 
 _INTERFACE = ("interface",)
-DIMENSIONS = ("af", "proto", "qr", "do", "ad", "edns", "qtype", "tld")
+_PROGRAM = ("interface", "direction")
 
 UP = Metric(
     "xdpdns_up",
@@ -45,98 +47,138 @@ DOWN = Metric(
 INTERFACE = Metric(
     "xdpdns_interface_info",
     "info",
-    ("interface", "mode", "program_id"),
-    "The hook and the kernel's id of the program that counts on this interface.",
+    ("interface", "direction", "mode", "program_id"),
+    "The hook and the kernel's id of the program that counts what arrives (ingress) or leaves "
+    "(egress).",
 )
 QUERIES = Metric(
     "xdpdns_queries_total",
     "counter",
-    ("interface", *DIMENSIONS),
+    (*_PROGRAM, *DIMENSIONS),
     "DNS messages with opcode QUERY and one whole question, by their features.",
+)
+RESPONSES = Metric(
+    "xdpdns_responses_total",
+    "counter",
+    (*_PROGRAM, *RESPONSE_DIMENSIONS),
+    "DNS responses with a whole question or none, by their features; the rcode of NOERROR without "
+    "an answer is `NODATA` or `REFERRAL`.",
 )
 PACKETS = Metric(
     "xdpdns_packets_total",
     "counter",
-    ("interface", "outcome"),
-    "Packets that the program saw, each with exactly one outcome; `query` is a counted query.",
+    (*_PROGRAM, "outcome"),
+    "Packets that the program saw, each with exactly one outcome; `query` and `response` are "
+    "counted.",
 )
 OPCODES = Metric(
     "xdpdns_query_opcodes_total",
     "counter",
-    ("interface", "opcode"),
-    "DNS messages with a whole header, by opcode.",
+    (*_PROGRAM, "opcode"),
+    "DNS messages of the queries' direction with a whole header, by opcode.",
 )
 CLASSES = Metric(
     "xdpdns_query_classes_total",
     "counter",
-    ("interface", "qclass"),
+    (*_PROGRAM, "qclass"),
     "Queries by class of the question.",
 )
 FLAGS = Metric(
     "xdpdns_query_flags_total",
     "counter",
-    ("interface", "flag"),
-    "DNS messages with a whole header in which this header bit is set.",
+    (*_PROGRAM, "flag"),
+    "DNS messages of the queries' direction with a whole header in which this bit is set.",
 )
 EDNS_VERSIONS = Metric(
     "xdpdns_query_edns_versions_total",
     "counter",
-    ("interface", "version"),
+    (*_PROGRAM, "version"),
     "Queries by the version in their OPT record.",
 )
 EDNS_EXACT = Metric(
     "xdpdns_edns_exact_queries_total",
     "counter",
-    ("interface", "size", "do"),
+    (*_PROGRAM, "size", "do"),
     "Queries with QR and TC clear by their exact EDNS size, `~other` if it is not on a fixed list; "
     "only with --exact-edns.",
 )
 SIZE = Metric(
     "xdpdns_query_size_bytes",
     "histogram",
-    _INTERFACE,
+    _PROGRAM,
     "Size of the queries as DNS messages, in bytes.",
 )
 NAME_LENGTH = Metric(
     "xdpdns_query_name_length_bytes",
     "histogram",
-    _INTERFACE,
+    _PROGRAM,
     "Length of the queried names in wire format, in bytes with the final zero.",
 )
 NAME_LABELS = Metric(
     "xdpdns_query_name_labels",
     "histogram",
-    _INTERFACE,
+    _PROGRAM,
     "Number of labels in the queried names; the root name has 0.",
+)
+RESPONSE_SIZE = Metric(
+    "xdpdns_response_size_bytes",
+    "histogram",
+    _PROGRAM,
+    "Size of the responses as DNS messages, in bytes.",
+)
+DURATION = Metric(
+    "xdpdns_response_duration_seconds",
+    "histogram",
+    (*_PROGRAM, "af", "proto"),
+    "Time between a query and its response, in seconds; of the sampled ones (--latency-sample).",
+)
+PAIRING = Metric(
+    "xdpdns_response_pairing_total",
+    "counter",
+    (*_PROGRAM, "result"),
+    "Sampled queries by what became of them: `matched` with a response, `expired` after 8.6 s "
+    "without, `displaced` by another, or a `duplicate` of one that waits; and `orphan` responses.",
+)
+WAITING = Metric(
+    "xdpdns_waiting_queries",
+    "gauge",
+    _PROGRAM,
+    "Sampled queries that wait for their response.",
+)
+SAMPLE = Metric(
+    "xdpdns_latency_sample_ratio",
+    "gauge",
+    _PROGRAM,
+    "The share of the queries that is sampled for response times.",
 )
 OVERFLOW = Metric(
     "xdpdns_overflow_total",
     "counter",
-    ("interface", "reason"),
-    "Queries that are in no row of xdpdns_queries_total, since none could be made.",
+    (*_PROGRAM, "reason"),
+    "Queries or responses that are in no row, since none could be made.",
 )
 FOLDED = Metric(
     "xdpdns_folded_queries_total",
     "counter",
-    _INTERFACE,
-    "Queries whose TLD was counted as ~other since the map was full.",
+    _PROGRAM,
+    "Queries or responses whose TLD was counted as ~other since the map was full.",
 )
 MAP_ENTRIES = Metric(
-    "xdpdns_map_entries", "gauge", ("interface", "map"), "Entries in use in a BPF map."
+    "xdpdns_map_entries", "gauge", (*_PROGRAM, "map"), "Entries in use in a BPF map."
 )
 MAP_MAX_ENTRIES = Metric(
-    "xdpdns_map_max_entries", "gauge", ("interface", "map"), "Entries that a BPF map can hold."
+    "xdpdns_map_max_entries", "gauge", (*_PROGRAM, "map"), "Entries that a BPF map can hold."
 )
 RUNS = Metric(
     "xdpdns_program_runs_total",
     "counter",
-    _INTERFACE,
+    _PROGRAM,
     "Runs of the BPF program by the kernel's count; only with kernel.bpf_stats_enabled=1.",
 )
 RUN_SECONDS = Metric(
     "xdpdns_program_run_seconds_total",
     "counter",
-    _INTERFACE,
+    _PROGRAM,
     "Seconds spent in the BPF program by the kernel's count; only with kernel.bpf_stats_enabled=1.",
 )
 BUILD = Metric(
@@ -160,6 +202,7 @@ CATALOGUE: tuple[Metric, ...] = (
     DOWN,
     INTERFACE,
     QUERIES,
+    RESPONSES,
     PACKETS,
     OPCODES,
     CLASSES,
@@ -169,6 +212,11 @@ CATALOGUE: tuple[Metric, ...] = (
     SIZE,
     NAME_LENGTH,
     NAME_LABELS,
+    RESPONSE_SIZE,
+    DURATION,
+    PAIRING,
+    WAITING,
+    SAMPLE,
     OVERFLOW,
     FOLDED,
     MAP_ENTRIES,
@@ -185,6 +233,8 @@ EDGES: Mapping[Metric, tuple[int, ...]] = {
     # header, short question: up to 31; plus OPT: 47; plus cookie: 63 and 79; 512 was DNS's limit
     SIZE: (31, 47, 63, 79, 95, 127, 191, 255, 511, 1023),
     NAME_LENGTH: (1, 8, 16, 24, 32, 48, 64, 96, 128, 192, 255),
+    # 512: without EDNS; 1232 and 1472: what an MTU of 1280 and of 1500 takes
+    RESPONSE_SIZE: (63, 95, 127, 191, 255, 383, 511, 767, 1023, 1231, 1471, 2047, 4095),
     # 34 labels: a whole IPv6 address under ip6.arpa.
     NAME_LABELS: (0, 1, 2, 3, 4, 5, 6, 8, 12, 20, 33, 34, 64, 127),
 }

@@ -17,19 +17,24 @@ from xdpdns.catalogue import CATALOGUE, Metric
 from xdpdns.snapshot import EdnsSizes, Histogram, Snapshot
 
 Number = int | float
+Counts = Histogram | Number | Mapping[str, int] | Mapping[tuple[str, ...], Number]
 OnError = Callable[[str, Exception], None]
 """Takes the name of the collector that failed, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class InterfaceState:
-    """One interface at one moment.
+    """One interface at one moment, with what one of its programs counted.
+
+    An interface with several programs, one for what arrives and one for what leaves, has as many
+    states.
 
     Attributes:
         interface: its name, as the `interface` label shows it.
         up: whether its packets are being counted now.
         reason: why not, as one word from a small fixed set (`absent`, `replaced`, ...); a label.
         detail: the same as a sentence for people; never a label.
+        direction: that of the packets that the program counts: `ingress` or `egress`.
         mode: the hook: `native`, `generic`, `tcx` ...; empty while nothing is attached.
         program_id: the kernel's id of the attached program; 0 while nothing is attached.
         snapshot: its counters; None if they can't be read, or were not asked for.
@@ -49,6 +54,7 @@ class InterfaceState:
     runs: int | None = None
     run_seconds: float | None = None
     error: Exception | None = None
+    direction: str = "ingress"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +101,21 @@ def fold(histogram: Histogram, edges: Iterable[int]) -> dict[tuple[str, ...], Nu
     return rows | {("+Inf",): below[-1]}
 
 
-def _histogram(metric: Metric, name: tuple[str], histogram: Histogram) -> Iterator[Block]:
-    yield Block(("interface", "le"), name, fold(histogram, catalogue.EDGES[metric]), "_bucket")
-    yield Block(("interface",), name, {(): histogram.sum}, "_sum")
-    yield Block(("interface",), name, {(): histogram.count}, "_count")
+def in_seconds(histogram: Histogram) -> dict[tuple[str, ...], Number]:
+    """The cumulative buckets of a histogram of nanoseconds: `le` in seconds -> count."""
+    below = list(accumulate(histogram.counts))
+    edges = [*(repr(bound / 1e9) for bound in histogram.bounds), "+Inf"]
+    return {(edge,): count for edge, count in zip(edges, below, strict=True)}
+
+
+def _histogram(metric: Metric, fixed: tuple[str, ...], histogram: Histogram) -> Iterator[Block]:
+    if metric == catalogue.DURATION:
+        buckets, total = in_seconds(histogram), histogram.sum / 1e9
+    else:
+        buckets, total = fold(histogram, catalogue.EDGES[metric]), histogram.sum
+    yield Block((*metric.labels, "le"), fixed, buckets, "_bucket")
+    yield Block(metric.labels, fixed, {(): total}, "_sum")
+    yield Block(metric.labels, fixed, {(): histogram.count}, "_count")
 
 
 def exact_sizes(counted: EdnsSizes) -> dict[tuple[str, ...], Number]:
@@ -113,31 +130,63 @@ def exact_sizes(counted: EdnsSizes) -> dict[tuple[str, ...], Number]:
     return rows
 
 
-def _counters(name: tuple[str], snapshot: Snapshot) -> Iterator[tuple[Metric, Block]]:
-    yield catalogue.QUERIES, Block(("interface", *snapshot.dimensions), name, snapshot.queries)
-    marginals = snapshot.marginals
-    for metric, counts in (
+def _counters(program: tuple[str, str], snapshot: Snapshot) -> Iterator[tuple[Metric, Block]]:
+    responses = "response" in snapshot.outcomes
+    rows = catalogue.RESPONSES if responses else catalogue.QUERIES
+    labels = (*rows.labels[: len(program)], *snapshot.dimensions)
+    yield rows, Block(labels, program, snapshot.queries)
+    side = _of_responses(snapshot) if responses else _of_queries(snapshot)
+    counted: tuple[tuple[Metric, Counts], ...] = (
         (catalogue.PACKETS, snapshot.outcomes),
-        (catalogue.OPCODES, marginals.opcodes),
-        (catalogue.CLASSES, marginals.classes),
-        (catalogue.FLAGS, marginals.flags),
-        (catalogue.EDNS_VERSIONS, marginals.edns_versions),
         (catalogue.OVERFLOW, snapshot.overflow),
         (catalogue.MAP_ENTRIES, snapshot.map_entries),
         (catalogue.MAP_MAX_ENTRIES, snapshot.map_max_entries),
-    ):
-        yield metric, Block(metric.labels, name, {(key,): n for key, n in counts.items()})
-    for metric, histogram in (
-        (catalogue.SIZE, marginals.size),
-        (catalogue.NAME_LENGTH, marginals.name_length),
-        (catalogue.NAME_LABELS, marginals.name_labels),
-    ):
-        for block in _histogram(metric, name, histogram):
-            yield metric, block
+        (catalogue.FOLDED, snapshot.folded),
+        *side,
+    )
+    for metric, counts in counted:
+        if isinstance(counts, Histogram):
+            for block in _histogram(metric, program, counts):
+                yield metric, block
+        else:
+            yield metric, Block(metric.labels, program, _samples(counts))
+    if snapshot.timing is not None:
+        for (af, proto), durations in snapshot.timing.durations.items():
+            for block in _histogram(catalogue.DURATION, (*program, af, proto), durations):
+                yield catalogue.DURATION, block
+
+
+def _samples(
+    counts: Number | Mapping[str, int] | Mapping[tuple[str, ...], Number],
+) -> dict[tuple[str, ...], Number]:
+    """One number, or several by the value of a label or the values of a few."""
+    if not isinstance(counts, Mapping):
+        return {(): counts}
+    return {key if isinstance(key, tuple) else (key,): n for key, n in counts.items()}
+
+
+def _of_queries(snapshot: Snapshot) -> Iterator[tuple[Metric, Counts]]:
+    marginals = snapshot.marginals
+    yield catalogue.OPCODES, marginals.opcodes
+    yield catalogue.CLASSES, marginals.classes
+    yield catalogue.FLAGS, marginals.flags
+    yield catalogue.EDNS_VERSIONS, marginals.edns_versions
+    yield catalogue.SIZE, marginals.size
+    yield catalogue.NAME_LENGTH, marginals.name_length
+    yield catalogue.NAME_LABELS, marginals.name_labels
     if snapshot.edns_sizes is not None:
-        sizes = exact_sizes(snapshot.edns_sizes)
-        yield catalogue.EDNS_EXACT, Block(catalogue.EDNS_EXACT.labels, name, sizes)
-    yield catalogue.FOLDED, Block(("interface",), name, {(): snapshot.folded})
+        yield catalogue.EDNS_EXACT, exact_sizes(snapshot.edns_sizes)
+
+
+def _of_responses(snapshot: Snapshot) -> Iterator[tuple[Metric, Counts]]:
+    yield catalogue.RESPONSE_SIZE, snapshot.marginals.size
+    timing = snapshot.timing
+    if timing is None:
+        return
+    results = ("matched", "expired", "displaced", "duplicate", "orphan")
+    yield catalogue.PAIRING, {result: int(getattr(timing, result)) for result in results}
+    yield catalogue.WAITING, timing.waiting
+    yield catalogue.SAMPLE, 1 / timing.sample
 
 
 def _interface(state: InterfaceState) -> Iterator[tuple[Metric, Block]]:
@@ -145,40 +194,42 @@ def _interface(state: InterfaceState) -> Iterator[tuple[Metric, Block]]:
     yield catalogue.UP, Block(catalogue.UP.labels, name, {(): int(state.up)})
     if not state.up:
         yield catalogue.DOWN, Block(catalogue.DOWN.labels, name, {(state.reason or "unknown",): 1})
+
+
+def _program(state: InterfaceState) -> Iterator[tuple[Metric, Block]]:
+    program = (state.interface, state.direction)
     if state.program_id:
-        yield (
-            catalogue.INTERFACE,
-            Block(catalogue.INTERFACE.labels, name, {(state.mode, str(state.program_id)): 1}),
-        )
+        attached: Mapping[tuple[str, ...], Number] = {(state.mode, str(state.program_id)): 1}
+        yield catalogue.INTERFACE, Block(catalogue.INTERFACE.labels, program, attached)
     if state.runs is not None:
-        yield catalogue.RUNS, Block(catalogue.RUNS.labels, name, {(): state.runs})
+        yield catalogue.RUNS, Block(catalogue.RUNS.labels, program, {(): state.runs})
     if state.run_seconds is not None:
-        yield (
-            catalogue.RUN_SECONDS,
-            Block(catalogue.RUN_SECONDS.labels, name, {(): state.run_seconds}),
-        )
+        seconds: Mapping[tuple[str, ...], Number] = {(): state.run_seconds}
+        yield catalogue.RUN_SECONDS, Block(catalogue.RUN_SECONDS.labels, program, seconds)
 
 
 def families(states: Iterable[InterfaceState], on_error: OnError) -> list[Family]:
     """Make the families of the interfaces, in the catalogue's order; only those with samples.
 
     A snapshot that can't be used goes to `on_error` as `interface/NAME`, and its counters are left
-    out; so is the second state of one name, for which Prometheus would refuse the whole scrape.
+    out; so is a second state of one program, for which Prometheus would refuse the whole scrape.
     """
     blocks: dict[str, list[Block]] = {metric.name: [] for metric in CATALOGUE}
-    seen: set[str] = set()
+    seen: dict[str, set[str]] = {}
     for state in states:
         collector = f"interface/{state.interface}"
         if state.error is not None:
             on_error(collector, state.error)
-        if state.interface in seen:
+        directions = seen.setdefault(state.interface, set())
+        if state.direction in directions:
             on_error(collector, ValueError(f"two states of the interface {state.interface}"))
             continue
-        seen.add(state.interface)
-        made = list(_interface(state))
+        made = [] if directions else list(_interface(state))
+        directions.add(state.direction)
+        made += _program(state)
         if state.snapshot is not None:
             try:
-                made += list(_counters((state.interface,), state.snapshot))
+                made += list(_counters((state.interface, state.direction), state.snapshot))
             except Exception as error:  # whatever it is, the others must be served
                 on_error(collector, error)
         for metric, block in made:

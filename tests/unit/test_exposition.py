@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.metrics_fixture import ROW, SNAPSHOT, STATE, parsed, series, state
-from xdpdns.catalogue import DIMENSIONS
 from xdpdns.exposition import OPENMETRICS_EOF, Renderer, compress, escape, render, wants_gzip
 from xdpdns.exposition import wants_openmetrics as wants
 from xdpdns.families import AgentState, InterfaceState, agent_families, families
+from xdpdns.vocab import DIMENSIONS
 
 Rows = dict[tuple[str, ...], int]
 
@@ -23,6 +23,9 @@ PROMETHEUS_3 = (
     "application/openmetrics-text;version=0.0.1;q=0.4,"
     "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
 )
+
+
+INGRESS = {"interface": "eth0", "direction": "ingress"}
 
 
 def fail(collector: str, error: Exception) -> None:
@@ -43,7 +46,7 @@ def test_text_is_exactly_this() -> None:
         "# HELP xdpdns_queries_total DNS messages with opcode QUERY and one whole question,"
         " by their features.\n"
         "# TYPE xdpdns_queries_total counter\n"
-        'xdpdns_queries_total{interface="eth0",af="ipv4",proto="udp",qr="0",do="1",ad="0",'
+        'xdpdns_queries_total{interface="eth0",direction="ingress",af="ipv4",proto="udp",qr="0",do="1",ad="0",'
         'edns="1232",qtype="AAAA",tld="com"} 4\n'
     )
 
@@ -61,12 +64,12 @@ def test_the_reference_parsers_read_what_was_written(openmetrics: bool) -> None:
     states = [STATE, InterfaceState("eth1", False, "absent")]
     samples = parsed(scrape(states, openmetrics), openmetrics)
     row = dict(zip(DIMENSIONS, ROW, strict=True))
-    assert samples[series("xdpdns_queries_total", interface="eth0", **row)] == 4
+    assert samples[series("xdpdns_queries_total", **INGRESS, **row)] == 4
     assert samples[series("xdpdns_up", interface="eth1")] == 0
-    assert samples[series("xdpdns_program_run_seconds_total", interface="eth0")] == 0.25
-    assert samples[series("xdpdns_query_size_bytes_sum", interface="eth0")] == 12345
+    assert samples[series("xdpdns_program_run_seconds_total", **INGRESS)] == 0.25
+    assert samples[series("xdpdns_query_size_bytes_sum", **INGRESS)] == 12345
     size = SNAPSHOT.marginals.size.count
-    bucket = series("xdpdns_query_size_bytes_bucket", interface="eth0", le="+Inf")
+    bucket = series("xdpdns_query_size_bytes_bucket", **INGRESS, le="+Inf")
     assert samples[bucket] == size
     assert samples[series("xdpdns_scrape_duration_seconds")] == 0.5
 
@@ -114,7 +117,8 @@ def test_hostile_rows_are_one_line_each(rows: set[tuple[str, str]]) -> None:
     for openmetrics in (False, True):
         lines = render(made, openmetrics, fail).decode("utf-8").split("\n")[2:-1]
         assert lines == [
-            f'xdpdns_queries_total{{interface="eth0",edns="{escape(a)}",tld="{escape(b)}"}} {i}'
+            f'xdpdns_queries_total{{interface="eth0",direction="ingress",'
+            f'edns="{escape(a)}",tld="{escape(b)}"}} {i}'
             for (a, b), i in queries.items()
         ]
 
@@ -127,7 +131,7 @@ def test_hostile_rows_come_back_from_the_reference_parser(rows: set[tuple[str, s
     queries: Rows = {row: i for i, row in enumerate(rows)}
     samples = parsed(scrape([state(queries, ("edns", "tld"))], True), True)
     for (edns, tld), i in queries.items():
-        assert samples[series("xdpdns_queries_total", interface="eth0", edns=edns, tld=tld)] == i
+        assert samples[series("xdpdns_queries_total", **INGRESS, edns=edns, tld=tld)] == i
 
 
 def test_a_percent_sign_is_only_text() -> None:
@@ -150,7 +154,10 @@ def test_interfaces_that_have_gone_are_not_remembered() -> None:
     renderer = Renderer()
     renderer.render(families([replace(STATE, interface=f"veth{i}") for i in range(9)], fail), *ONCE)
     renderer.render(families([STATE], fail), *ONCE)
-    assert {fixed for _name, _labels, fixed in renderer._known} == {("eth0",)}
+    assert {fixed for _name, _labels, fixed in renderer._known} == {
+        ("eth0",),
+        ("eth0", "ingress"),
+    }
 
 
 @pytest.mark.parametrize("rows", [1, 4095, 4096, 4097, 10000])

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.metrics_fixture import MARGINALS, SNAPSHOT, STATE, histogram
+from tests.unit.metrics_fixture import LEAVING, MARGINALS, RESPONSES, SNAPSHOT, STATE, histogram
 from xdpdns import catalogue, vocab
 from xdpdns.catalogue import CATALOGUE, EDGES, catalogue_table
 from xdpdns.families import (
@@ -40,7 +40,7 @@ def test_catalogue_follows_the_conventions() -> None:
 
 
 def test_everything_in_the_catalogue_is_exported_with_its_labels() -> None:
-    states = [STATE, InterfaceState("eth1", False, "absent")]
+    states = [STATE, LEAVING, InterfaceState("eth1", False, "absent")]
     made = families(states, fail) + agent_families(AgentState(0.5, {"gc": 1}))
     assert [family.metric for family in made] == list(CATALOGUE)
     for family in made:
@@ -72,7 +72,7 @@ def test_what_the_kernel_does_not_count_is_absent() -> None:
 def test_a_switched_off_dimension_leaves_the_labels() -> None:
     snapshot = replace(SNAPSHOT, dimensions=("af",), queries={("ipv6",): 9})
     made = by_name(families([replace(STATE, snapshot=snapshot)], fail))
-    assert made["xdpdns_queries_total"].blocks[0].labels == ("interface", "af")
+    assert made["xdpdns_queries_total"].blocks[0].labels == ("interface", "direction", "af")
 
 
 def test_a_broken_snapshot_costs_only_its_own_counters() -> None:
@@ -90,7 +90,7 @@ def test_a_broken_snapshot_costs_only_its_own_counters() -> None:
     made = by_name(families(states, lambda name, error: errors.append((name, str(error)))))
     assert errors == [("interface/eth1", "the map is gone")]
     assert [block.fixed for block in made["xdpdns_up"].blocks] == [("eth1",), ("eth0",)]
-    assert [block.fixed for block in made["xdpdns_queries_total"].blocks] == [("eth0",)]
+    assert [block.fixed for block in made["xdpdns_queries_total"].blocks] == [("eth0", "ingress")]
 
 
 def test_exact_edns_sizes_are_the_same_series_whatever_a_sender_offers() -> None:
@@ -118,6 +118,31 @@ def test_one_interface_twice_is_exported_once() -> None:
     made = families([STATE, STATE], lambda name, error: errors.append(f"{name}: {error}"))
     assert errors == ["interface/eth0: two states of the interface eth0"]
     assert all(len(family.blocks) in (1, 3) for family in made)
+
+
+def test_two_programs_of_one_interface() -> None:
+    made = by_name(families([STATE, LEAVING], fail))
+    assert [block.fixed for block in made["xdpdns_up"].blocks] == [("eth0",)]
+    attached = {block.fixed: block.rows for block in made["xdpdns_interface_info"].blocks}
+    assert attached == {
+        ("eth0", "ingress"): {("native", "7"): 1},
+        ("eth0", "egress"): {("tcx", "8"): 1},
+    }
+    assert [b.fixed for b in made["xdpdns_packets_total"].blocks] == list(attached)
+    assert made["xdpdns_responses_total"].blocks[0].rows is RESPONSES.queries
+
+
+def test_response_times_are_in_seconds() -> None:
+    made = by_name(families([LEAVING], fail))
+    buckets, total, count = made["xdpdns_response_duration_seconds"].blocks
+    assert buckets.fixed == ("eth0", "egress", "ipv4", "udp")
+    assert buckets.rows == {("1.6384e-05",): 20, ("3.2768e-05",): 21, ("+Inf",): 21}
+    assert total.rows == {(): 0.0002}
+    assert count.rows == {(): 21}
+    pairing = made["xdpdns_response_pairing_total"].blocks[0].rows
+    assert pairing["matched",] == 21
+    assert pairing["expired",] == 4
+    assert made["xdpdns_latency_sample_ratio"].blocks[0].rows == {(): 0.0625}
 
 
 def test_a_state_with_an_error_is_counted() -> None:

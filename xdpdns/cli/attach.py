@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xdpdns import logs
+from xdpdns import logs, roles, vocab
 from xdpdns.cli.options import (
     exact_edns_option,
     netns_option,
@@ -17,7 +17,7 @@ from xdpdns.cli.options import (
     program_options,
     program_settings,
 )
-from xdpdns.cli.types import InterfaceName, ListenAddress, UserName, WebConfigPath
+from xdpdns.cli.types import InterfaceName, ListenAddress, Names, UserName, WebConfigPath
 from xdpdns.errors import SettingsError, XdpdnsError
 
 if TYPE_CHECKING:
@@ -52,6 +52,36 @@ log = logging.getLogger(__name__)
     show_default=True,
     help="Where to count: xdp, one program an interface, sees all that arrives; tcx (Linux 6.6) "
     "and clsact get along with other programs, and see what the XDP program passes.",
+)
+@click.option(
+    "--role",
+    type=click.Choice(roles.ROLES),
+    default="server",
+    show_default=True,
+    help="server: queries arrive and responses leave; client, such as a resolver's or mail host's "
+    "way out: queries leave and responses arrive.",
+)
+@click.option(
+    "--responses/--no-responses",
+    default=True,
+    show_default=True,
+    help="Count responses too (xdpdns_responses_total); what leaves is counted at TC.",
+)
+@click.option(
+    "--response-labels",
+    type=Names(vocab.RESPONSE_DIMENSIONS),
+    default=",".join(roles.RESPONSE_LABELS),
+    show_default=True,
+    metavar="LIST",
+    help=f"The labels of responses, from {','.join(vocab.RESPONSE_DIMENSIONS)}.",
+)
+@click.option(
+    "--latency-sample",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Time the responses to one query in N (a power of two; 1: all of them, 0: none).",
 )
 @click.option(
     "--mode",
@@ -130,6 +160,10 @@ def attach(
     all: bool,  # noqa: A002  named as the option is
     exclude: tuple[str, ...],
     hook: Hook,
+    role: str,
+    responses: bool,
+    response_labels: tuple[str, ...],
+    latency_sample: int,
     mode: str,
     web_listen_address: tuple[Address, ...],
     web_config_file: WebConfigFile | None,
@@ -162,6 +196,8 @@ def attach(
       xdpdns attach eth0 --netns customer --web.listen-address :10531
       xdpdns attach eth0 --keep
       xdpdns attach eth0 --hook tcx
+      xdpdns attach eth0 --latency-sample 16
+      xdpdns attach eth0 --role client
       xdpdns attach eth0 --labels af,qtype,tld --tlds nl,de,arpa
     """  # noqa: D301  \b is for click: keep these lines
     logs.configure(log_format, "debug" if verbose else log_level)
@@ -186,10 +222,12 @@ def attach(
         netns=netns,
         user=user,
         web_config=web_config_file,
-        program=replace(
-            program_settings(options),
-            exact_edns=exact_edns,
-            hook="xdp" if hook == "xdp" else "tc",
+        programs=roles.programs(
+            role,
+            replace(program_settings(options), exact_edns=exact_edns, timing=latency_sample),
+            hook=hook,
+            responses=responses,
+            response_labels=response_labels,
         ),
         recheck=lambda: problems(file) if (file := in_use()) else (),
     )

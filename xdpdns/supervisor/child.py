@@ -277,7 +277,7 @@ class Supervision:
 
     def _warn_generic(self) -> None:
         for watched in self._watched.values():
-            if self._settings.mode == "auto" and watched.state.mode == "generic":
+            if self._settings.mode == "auto" and "generic" in watched.modes:
                 log.warning(
                     "%s's driver can't run XDP natively, so packets are counted a little later and "
                     "at a higher cost (generic mode).",

@@ -38,14 +38,16 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How an interface is; see families.InterfaceState. An empty reason: it is counted."""
+    """How an interface is; see families.InterfaceState. An empty reason: it is counted.
+
+    `hooks` has the mode and the program's id of each attachment.
+    """
 
     number: int
     name: str
     reason: str
     detail: str
-    mode: str
-    program_id: int
+    hooks: dict[Direction, tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)

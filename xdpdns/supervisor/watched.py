@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from xdpdns.errors import AttachError, OccupiedError, XdpdnsError
@@ -32,7 +33,7 @@ class Tools:
     """
 
     hooks: Hooks
-    programs: dict[Direction, ProgramSettings]
+    programs: Mapping[Direction, ProgramSettings]
     hook: Hook
     mode: str
     keep: bool
@@ -87,7 +88,7 @@ class Watched:
         self.stays = False
         self.programs: dict[Direction, LoadedProgram] = {}
         self.absent_since: float | None = None
-        self.state = State(number, name, "starting", f"{name} is not attached yet.", "", 0)
+        self.state = State(number, name, "starting", f"{name} is not attached yet.", {})
         self._tools = tools
         self._keeper: Keeper | None = None
         self._attachments: dict[Direction, Attachment] = {}
@@ -110,20 +111,21 @@ class Watched:
             self._check()
             return
         keeper = Keeper(link, self._tools.hooks)
-        if not keeper.old:
-            try:
-                self._check()
+        try:
+            self._check(but=keeper.old.keys())
+            if not keeper.old:
                 keeper.tidy()
-            except BaseException:
-                keeper.close(unpin=False)
-                raise
+        except BaseException:
+            keeper.close(unpin=False)
+            raise
         self._keeper = keeper
         # Whatever becomes of this start: what was counted before it goes on being counted.
         self.stays = bool(keeper.old)
 
-    def _check(self) -> None:
+    def _check(self, but: Collection[Direction] = ()) -> None:
+        """See whether the hooks take what is to be attached, `but` for these directions."""
         for direction in self._tools.programs:
-            if direction not in self._attachments:
+            if direction not in but and direction not in self._attachments:
                 self._tools.hooks.check(self.name, self._tools.hook_of(direction), direction)
 
     def begin(self) -> None:
@@ -141,7 +143,9 @@ class Watched:
             compiled = self._tools.compiled[direction]
             maps = keeper.maps(direction, compiled, settings) if keeper else None
             going_on |= maps is not None
-            self.programs[direction] = LoadedProgram(compiled, settings, maps)
+            # What one program notes of a query, the other must find: the same maps.
+            shared = next((program.maps for program in self.programs.values()), None)
+            self.programs[direction] = LoadedProgram(compiled, settings, maps, shared)
         if keeper is not None:
             for direction, program in self.programs.items():
                 keeper.pin(direction, program.fd, program.maps)
@@ -186,6 +190,11 @@ class Watched:
                 if self._keeper is not None:
                     self._keeper.attached(attachment)
 
+    @property
+    def modes(self) -> list[str]:
+        """The modes of what is attached."""
+        return [attachment.mode for attachment in self._attachments.values()]
+
     # --- from then on ---------------------------------------------------------------------------
 
     def look(self, link: Link | None) -> bool:
@@ -194,8 +203,7 @@ class Watched:
         `link` is None where there is no such interface. Returns whether the state has changed.
         """
         reason, detail = self._put_right(link)
-        first = next(iter(self._attachments.values()), None)
-        on = first is not None and reason in ("", "down")
+        attached = self._attachments if reason in ("", "down") else {}
         before, self.state = (
             self.state,
             State(
@@ -203,8 +211,7 @@ class Watched:
                 self.name,
                 reason,
                 detail,
-                first.mode if on and first else "",
-                first.program_id if on and first else 0,
+                {direction: (one.mode, one.program_id) for direction, one in attached.items()},
             ),
         )
         if before.reason != reason:
@@ -298,7 +305,8 @@ class Watched:
         if self.state.reason:
             log.warning("%s", self.state.detail, extra=extra)
         elif before.reason == "starting":
-            log.info("Counting on %s in %s mode.", self.name, self.state.mode, extra=extra)
+            modes = " and ".join(self.modes)
+            log.info("Counting on %s in %s mode.", self.name, modes, extra=extra)
         else:
             log.info("%s is counted again (it was: %s).", self.name, before.reason, extra=extra)
 
