@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,18 @@ UNIT = "xdpdns@eth0.service"
 QUERIES = ["example.com. A"] * 100
 
 
+def package_there(machine: Machine, package: Path) -> Path:
+    """The package where the machine can read it."""
+    there = machine.shared / package.name
+    if not there.exists():
+        shutil.copy(package, there)
+    return there
+
+
 def install(machine: Machine, package: Path, *more: str) -> list[str]:
     """Run deploy/install there; the steps that it took."""
-    shutil.copy(package, machine.shared)
-    argv = [str(ROOT / "deploy" / "install"), "--package", str(machine.shared / package.name)]
+    there = package_there(machine, package)
+    argv = [str(ROOT / "deploy" / "install"), "--package", str(there)]
     done = machine.run([*argv, "--interface", "eth0", *more], check=False)
     assert done.returncode == 0, done.stderr + machine.run(["journalctl", "--unit", UNIT]).stdout
     return [line for line in done.stdout.splitlines() if line.startswith("+")]
@@ -86,6 +96,54 @@ def test_installed_ready_and_harmless(lab: Lab, machine: Machine) -> None:
     lab.server.run(["ip", "link", "set", "eth0", "up"])
     machine.wait_for(UNIT, "StatusText", "Counting on eth0.")
     assert "4" in {line["PRIORITY"] for line in journal(machine)}  # the warning
+
+
+def test_lintian_has_nothing_to_say(package: Path) -> None:
+    if not shutil.which("lintian"):
+        pytest.skip("lintian is not here: deploy/setup --dev installs it")
+    # the one override is explained in deploy/debian/xdpdns.lintian-overrides
+    argv = ["lintian", "--allow-root", "--fail-on=error,warning", str(package)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_what_is_installed_works(machine: Machine) -> None:
+    """It runs from /usr, and not from this tree."""
+    assert (
+        machine.run(["readlink", "-f", "/usr/bin/xdpdns"]).stdout == "/usr/lib/xdpdns/bin/xdpdns\n"
+    )
+    assert re.match(r"xdpdns,? (version )?\d", machine.run(["xdpdns", "--version"]).stdout)
+    said = json.loads(machine.run(["xdpdns", "check", "--output", "json"]).stdout)
+    assert all(need["met"] for need in said["needs"]), said
+    assert machine.run(["man", "--where", "xdpdns-attach"], check=False).returncode in (0, 127)
+    for path in ("man/man1/xdpdns.1.gz", "bash-completion/completions/xdpdns", "xdpdns/bpf"):
+        machine.run(["ls", f"/usr/share/{path}"])
+    # every module that the package has can be imported by its own interpreter
+    modules = (
+        "import pkgutil, importlib, xdpdns\n"
+        "for one in pkgutil.walk_packages(xdpdns.__path__, 'xdpdns.'):\n"
+        "    if not one.name.endswith(('__main__', 'otlp')): importlib.import_module(one.name)\n"
+        "print(xdpdns.__file__)"
+    )
+    where = machine.run(["/usr/lib/xdpdns/bin/python3", "-c", modules]).stdout
+    assert where.startswith("/usr/lib/xdpdns/")
+
+
+def test_an_upgrade_loses_nothing(lab: Lab, machine: Machine, package: Path) -> None:
+    start_nsd(lab)
+    dnsperf(lab, QUERIES)
+    before = machine.show(UNIT, "MainPID")
+    folder = machine.shared / "newer"
+    machine.run(["dpkg-deb", "--raw-extract", str(package_there(machine, package)), str(folder)])
+    control = folder / "DEBIAN" / "control"
+    control.write_text(re.sub(r"(Version: \S+)", r"\1.newer", control.read_text()))
+    newer = machine.shared / "newer.deb"
+    machine.run(["dpkg-deb", "--build", "-Znone", str(folder), str(newer)])
+    steps = install(machine, newer)
+    assert any("apt-get" in step for step in steps)
+    new_agent(machine, before)
+    dnsperf(lab, QUERIES)
+    assert scrape(lab.server).queries == 200
 
 
 def test_installing_again_changes_nothing(machine: Machine, package: Path) -> None:
