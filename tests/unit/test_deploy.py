@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -68,3 +69,119 @@ def test_setup_explains_itself_and_refuses_what_it_does_not_know() -> None:
     wrong = subprocess.run([DEPLOY / "setup", "--fast"], capture_output=True, text=True, timeout=30)
     assert wrong.returncode == 2
     assert "--fast" in wrong.stderr
+
+
+# Stands for ssh: notes the host, and runs the command here by the shell that a login there has.
+SSH = """#!/bin/sh
+shift 2
+echo "$1" >>"$SSH_LOG"
+[ "$1" != down.example ] || exit 255
+shift
+exec sh -c "$*"
+"""
+
+
+def install(
+    tmp_path: Path, *arguments: str, check: bool = True
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """`deploy/install --dry-run`, and the hosts that it went to."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text(SSH)
+    ssh.chmod(0o755)
+    log = tmp_path / "hosts"
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SSH_LOG": str(log)}
+    argv = [str(DEPLOY / "install"), "--dry-run", *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=environment)
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done, log.read_text().split() if log.exists() else []
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A package with nothing in it."""
+    control = tmp_path / "package" / "DEBIAN" / "control"
+    control.parent.mkdir(parents=True)
+    control.write_text(
+        "Package: xdpdns\nVersion: 99\nArchitecture: all\nMaintainer: x <x@y.example>\n"
+        "Description: x\n"
+    )
+    path = tmp_path / "x.deb"
+    run("dpkg-deb", "--build", control.parent.parent, path)
+    return path
+
+
+def steps(out: str) -> list[str]:
+    return [line for line in out.splitlines() if line.startswith("+")]
+
+
+def test_install_here(tmp_path: Path, package: Path) -> None:
+    done, hosts = install(tmp_path, "--interface", "lo", "--package", str(package))
+    apt, *rest = steps(done.stdout)
+    assert "apt-get" in apt
+    assert str(package) in apt
+    assert rest == ["+ 'systemctl' 'enable' 'xdpdns@lo'", "+ 'systemctl' 'start' 'xdpdns@lo'"]
+    assert hosts == []
+
+
+def test_install_there(tmp_path: Path, package: Path) -> None:
+    """The script and the package arrive over ssh and do there what they would here."""
+    options = ("--package", str(package), "--options", "--port 53,5353")
+    done, hosts = install(tmp_path, "--interface", "lo", *options, "ns1.example", "ns2.example")
+    assert hosts == ["ns1.example", "ns2.example"]
+    there = steps(done.stdout)
+    assert len(there) == 2 * 4
+    assert there[1:4] == [
+        "+ write /etc/default/xdpdns",
+        "+ 'systemctl' 'enable' 'xdpdns@lo'",
+        "+ 'systemctl' 'start' 'xdpdns@lo'",
+    ]
+
+
+def test_a_host_that_fails_is_named_and_the_others_are_done(tmp_path: Path, package: Path) -> None:
+    options = ("--interface", "lo", "--package", str(package))
+    done, hosts = install(tmp_path, *options, "down.example", "ns2.example", check=False)
+    assert done.returncode == 1
+    assert hosts == ["down.example", "ns2.example"]
+    assert "failed on down.example:" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((), "--interface eth0"),
+        (("--interface",), "--interface needs a value"),
+        (("--interface", "a/b"), "a/b"),
+        (("--interface", "lo", "--fast"), "--fast"),
+        (("--interface", "lo", "--tree", "ns1.example"), "--tree"),
+        (("--interface", "lo", "--tree", "--package", "x.deb"), "--tree"),
+        (("--interface", "lo", "--options", "--tlds 'nl'"), "quotes"),
+    ],
+)
+def test_install_refuses_wrong_use(tmp_path: Path, arguments: tuple[str, ...], named: str) -> None:
+    done, _ = install(tmp_path, *arguments, check=False)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert named in line
+    assert line.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--interface", "eth99", "--tree"), "eth99"),
+        (("--interface", "lo", "--package", "/nonexistent/x.deb"), "/nonexistent/x.deb"),
+    ],
+)
+def test_install_says_what_is_not_there(
+    tmp_path: Path, arguments: tuple[str, ...], named: str
+) -> None:
+    done, _ = install(tmp_path, *arguments, check=False)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert named in line
+
+
+def test_the_scripts_explain_themselves() -> None:
+    assert "--interface NAME" in run(DEPLOY / "install", "--help")
+    assert "dist/" in run(DEPLOY / "deb", "--help")
