@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -127,7 +128,35 @@ def test_an_xdp_program_held_by_a_bpf_link(
     refused = lab.server.run([XDPDNS, "detach", "eth0"], check=False)
     assert refused.returncode == 1
     assert "it stays" in refused.stderr
+    assert neighbours.found(ours=True) == []
     assert neighbours.untouched()
+
+
+def test_the_unit_may_not_ask_for_names(lab: Lab, neighbours: Neighbours) -> None:
+    """Its capabilities attach, but open no programs by their id."""
+    caps = "-all,+bpf,+net_admin,+perfmon"
+    argv = ["setpriv", f"--bounding-set={caps}", f"--inh-caps={caps}", XDPDNS, "attach", "eth0"]
+    refused = lab.server.run(argv, check=False)
+    assert refused.returncode == 1
+    [theirs] = [one for one in neighbours.before if one.hook == "xdp"]
+    assert f"(program {theirs.program_id}, whose name `sudo xdpdns status` shows" in refused.stderr
+    assert neighbours.untouched()
+
+
+def test_status_shows_all_of_them_in_order(lab: Lab, neighbours: Neighbours) -> None:
+    agent = Agent(lab, "--hook", "tcx")
+    neighbours.overtake()
+    said = lab.server.run([XDPDNS, "status", "--output", "json"]).stdout
+    [eth0] = [one for one in json.loads(said)["interfaces"] if one["interface"] == "eth0"]
+    shown = [
+        (one["hook"], one["ours"]) for one in eth0["programs"] if one["direction"] == "ingress"
+    ]
+    assert shown == [
+        ("xdp", False),
+        *(("tcx", False), ("tcx", True), ("tcx", False)),
+        *(("clsact", False), ("clsact", False)),
+    ]
+    agent.process.stop()
 
 
 def test_detach_beside_an_xdp_program_of_others(lab: Lab, neighbours: Neighbours) -> None:

@@ -13,13 +13,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from tests.netns.lab import Lab
+from tests.netns.actors import XDPDNS, Agent
+from tests.netns.lab import Lab, Process, wait_until
 from tests.netns.neighbours import Neighbours, load
 from xdpdns import bpf_link, kernel
 from xdpdns.errors import AttachError, KernelError, OccupiedError, XdpdnsError
@@ -226,6 +228,43 @@ def once(first: Callable[..., Any], then: Callable[..., Any]) -> Callable[..., A
     """A function that is `first` the first time, and `then` from then on."""
     functions = iter((first,))
     return lambda *arguments: next(functions, then)(*arguments)
+
+
+def gave_up_or_said(agent: Process) -> bool:
+    return agent.exited is not None or "replaced ours" in agent.log
+
+
+@pytest.mark.parametrize("hold", [["--keep"], []])
+def test_they_come_by_force_while_an_agent_starts(
+    lab: Lab, hold: list[str], programs: tuple[int, int, int]
+) -> None:
+    """With --keep while it takes over, else while it attaches: theirs is there from then on."""
+    theirs = programs[2]
+    chance = random.Random(4)
+    argv = [XDPDNS, "attach", "eth0", "--web.listen-address", "127.0.0.1:0", *hold]
+
+    def put(program: int) -> bool:
+        with us_and_them() as (_, them):  # netlink belongs to the thread
+            return them.put(program, FLAGS["native"])
+
+    try:
+        for _ in range(4):
+            if hold:
+                assert Agent(lab, *hold).process.stop() == 0
+            agent = lab.start(lab.server, argv, "agent")
+            # a start takes some 0.6 to 1.2 s; the moments that matter are in its second half
+            time.sleep(0.3 + chance.random())
+            assert lab.server.inside(lambda: put(theirs))
+            noticed = partial(gave_up_or_said, agent)
+            wait_until(f"theirs is noticed: {agent.log}", noticed, 15)
+            assert lab.server.xdp_program() == ident(theirs)
+            assert agent.stop() in (0, 1), agent.log
+            assert "Traceback" not in agent.log
+            assert lab.server.xdp_program() == ident(theirs)
+            lab.server.inside(lambda: put(-1))
+            lab.server.run([XDPDNS, "detach", "eth0"])
+    finally:
+        lab.server.run([XDPDNS, "detach", "eth0"], check=False)
 
 
 @pytest.mark.parametrize("direction", ["ingress", "egress"])

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from xdpdns import bpf_link, kernel
-from xdpdns.errors import KernelError
+from xdpdns.errors import KernelError, MissingNeedError
 from xdpdns.holders import Holders
 from xdpdns.hooks.link import Link
 
@@ -37,7 +37,7 @@ def taken(link: Link, ident: int, mode: str) -> str:
         return counted_already(link.name, ident, f"{mode} mode")
     told = ", ".join((describe(ident), f"{mode} mode", *_traces(ident)))
     tcx = "`--hook tcx` counts the same packets after the XDP program, those that it passes"
-    if name_of(ident) == _DISPATCHER:
+    if _is_dispatcher(ident):
         names = _dispatched(link.index, ident)
         runs = f", which runs {', '.join(names)}" if names else ""
         return (
@@ -61,16 +61,25 @@ def counted_already(interface: str, ident: int, where: str) -> str:
 
 def describe(ident: int) -> str:
     """A program for people: its id and name."""
-    name = name_of(ident)
+    try:
+        name = name_of(ident)
+    except MissingNeedError:
+        return f"program {ident}, whose name `sudo xdpdns status` shows"
     if name is None:
         return f"program {ident}"
     return f"program {ident}, {name or 'without a name'}"
 
 
 def name_of(ident: int) -> str | None:
-    """A program's name in the kernel, cut to 15 bytes there; None if it can't be opened."""
+    """A program's name in the kernel, cut to 15 bytes there; None if it has gone.
+
+    Raises:
+        MissingNeedError: not permitted (CAP_SYS_ADMIN opens programs by their id).
+    """
     try:
         fd = kernel.prog_fd(ident)
+    except MissingNeedError:
+        raise
     except KernelError:
         return None
     try:
@@ -80,7 +89,10 @@ def name_of(ident: int) -> str | None:
 
 
 def is_ours(ident: int) -> bool:
-    """Whether a program in the kernel is xdpdns's: by its name and its maps' names."""
+    """Whether a program in the kernel is xdpdns's: by its name and its maps' names.
+
+    Without CAP_SYS_ADMIN, which opens programs by their id, none is known to be.
+    """
     try:
         fd = kernel.prog_fd(ident)
     except KernelError:
@@ -145,6 +157,13 @@ def _traces(ident: int) -> Iterator[str]:
         yield f"pinned at {path}"
     for holder in Holders(seconds=_MOST_SECONDS).of(ident)[:2]:
         yield f"held by {holder.command} (pid {holder.pid})"
+
+
+def _is_dispatcher(ident: int) -> bool:
+    try:
+        return name_of(ident) == _DISPATCHER
+    except MissingNeedError:
+        return False
 
 
 def _dispatched(index: int, ident: int) -> list[str]:
