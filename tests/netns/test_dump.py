@@ -64,13 +64,13 @@ def test_every_format_has_every_query(lab: Lab, agent: Agent) -> None:
     text = Scrape(dump(lab, "eth0"))
     assert rows(text) == rows(scraped)
     assert text.outcomes == scraped.outcomes
-    [info] = text.select("xdpdns_interface_info")
+    [info] = text.select("xdpdns_interface_info", direction="ingress")
     assert info.labels["program_id"] == str(lab.server.xdp_program())
 
     made = valid("dump", dump(lab, "--output", "json"))
-    [interface] = made["interfaces"]
-    assert interface["interface"] == "eth0"
-    assert sum(row["count"] for row in interface["counters"]["queries"]) == wanted
+    program = made["programs"][0]
+    assert (program["interface"], program["direction"]) == ("eth0", "ingress")
+    assert sum(row["count"] for row in program["counters"]["rows"]) == wanted
     lines = dump(lab, "--output", "csv", "--interval", "0.2", "--count", "3")
     table = list(csv.DictReader(io.StringIO(lines, newline="")))
     each = Counter[str]()

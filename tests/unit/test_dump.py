@@ -18,7 +18,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.schemas import valid
-from tests.unit.metrics_fixture import ROW, SNAPSHOT, STATE, Samples, parsed
+from tests.unit.metrics_fixture import LEAVING, ROW, SNAPSHOT, STATE, Samples, parsed
 from xdpdns import vocab
 from xdpdns.cli.dump import OUTPUTS
 from xdpdns.dump import FORMATS
@@ -49,7 +49,7 @@ def counted(rows: Mapping[tuple[str, ...], int]) -> Snapshot:
 
 UP = replace(STATE, snapshot=counted(ROWS), runs=None, run_seconds=None)
 DOWN = InterfaceState("eth1", up=False, reason="detached")
-READING = Reading(1_700_000_000.25, 1_699_999_900.0, (UP, DOWN))
+READING = Reading(1_700_000_000.25, 1_699_999_900.0, (UP, LEAVING, DOWN))
 
 
 def written(name: str, reading: Reading = READING) -> bytes:
@@ -94,17 +94,26 @@ def test_json() -> None:
     assert len(lines) == 1
     made = valid("dump", lines[0].decode())
     assert (made["time"], made["since"]) == ("2023-11-14T22:13:20.250Z", "2023-11-14T22:11:40.000Z")
-    up, down = made["interfaces"]
-    assert {row["tld"]: row["count"] for row in up["counters"]["queries"]}.items() >= {
+    up, leaving, down = made["programs"]
+    assert (up["direction"], up["counters"]["of"], up["counters"]["timing"]) == (
+        "ingress",
+        "queries",
+        None,
+    )
+    assert (leaving["direction"], leaving["counters"]["of"]) == ("egress", "responses")
+    assert [row["rcode"] for row in leaving["counters"]["rows"]] == ["NODATA"]
+    assert leaving["counters"]["timing"]["matched"] == 21
+    assert {row["tld"]: row["count"] for row in up["counters"]["rows"]}.items() >= {
         "com": 4,
         ".": 2,
     }.items()
-    assert sum(row["count"] for row in up["counters"]["queries"]) == sum(ROWS.values())
+    assert sum(row["count"] for row in up["counters"]["rows"]) == sum(ROWS.values())
     assert up["counters"]["outcomes"] == SNAPSHOT.outcomes
     assert down == {
         "interface": "eth1",
         "up": False,
         "reason": "detached",
+        "direction": "ingress",
         "mode": "",
         "program_id": 0,
         "counters": None,
@@ -210,6 +219,7 @@ def test_dsc_xml() -> None:
         (b"ALL", b"set"): sum(n for r, n in asked.items() if r[3] == "1"),
         (b"ALL", b"clr"): sum(n for r, n in asked.items() if r[3] == "0"),
     }
+    assert found["rcode"] == {(b"ALL", b"0"): 3}  # NODATA is NOERROR
     # opcode 4 (NOTIFY) has the third bytes 0x20 to 0x27, RD is the lowest bit
     assert found["opcode"][b"ALL", b"4"] == sum(HEADER2[0x20:0x28])
     assert found["rd_bit"] == {

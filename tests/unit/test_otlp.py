@@ -107,6 +107,8 @@ def test_a_receiver_has_every_sample(receiver: Receiver) -> None:
     assert {point.start_time_unix_nano for point in queries.data_points} == {1699999900 * 10**9}
     assert {point.time_unix_nano for point in queries.data_points} == {1700000000250000000}
     [histogram] = metrics["xdpdns_query_size_bytes"].histogram.data_points
+    [duration] = metrics["xdpdns_response_duration_seconds"].histogram.data_points
+    assert (duration.count, duration.sum) == (21, 0.0002)
     assert not histogram.HasField("min")
     assert not histogram.HasField("max")
     [resource] = request.resource_metrics

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from xml.sax.saxutils import quoteattr
 
+import dns.rcode
 import dns.rdatatype
 
 from xdpdns import vocab
@@ -34,12 +35,15 @@ ARRAYS: tuple[tuple[str, str, str, str, str], ...] = (
     ("dns_ip_version_vs_qtype", "IPVersion", "af", "Qtype", "qtype"),
     ("do_bit", "All", "", "D0", "do"),
 )
+RESPONSE_ARRAYS = (("rcode", "All", "", "Rcode", "rcode"),)
 """Made from rows: an array's name, and for each dimension its type and the label that it is."""
 
 HEADER_ARRAYS = {"opcode": ("All", "Opcode"), "rd_bit": ("All", "RD")}
 """Made from the header's third byte: an array's name, and the types of the dimensions."""
 
 _BITS = {"0": "clr", "1": "set"}
+_NOERROR = {"NODATA": "NOERROR", "REFERRAL": "NOERROR"}
+"""What is NOERROR on the wire (bpf/parse_rcode.h)."""
 _FAMILIES = {"ipv4": "IPv4", "ipv6": "IPv6"}
 _PLAIN = re.compile(rb"[A-Za-z0-9._:-]*")
 
@@ -76,9 +80,10 @@ def _tables(reading: Reading) -> dict[tuple[str, str, str], Table]:
 
 
 def _of(snapshot: Snapshot) -> Iterator[tuple[tuple[str, str, str], Table]]:
-    """The arrays of one interface; those of a label that it doesn't count are left out."""
+    """The arrays of one program; those of a label that it doesn't count are left out."""
     place = {label: at for at, label in enumerate(snapshot.dimensions)}
-    for name, first, one, second, two in ARRAYS:
+    responses = "response" in snapshot.outcomes
+    for name, first, one, second, two in RESPONSE_ARRAYS if responses else ARRAYS:
         if two not in place or (one and one not in place):
             continue
         table: Table = Counter()
@@ -87,7 +92,7 @@ def _of(snapshot: Snapshot) -> Iterator[tuple[tuple[str, str, str], Table]]:
                 outer = _value(one, row[place[one]]) if one else ALL
                 table[outer, _value(two, row[place[two]])] += count
         yield (name, first, second), table
-    if snapshot.marginals.header2:
+    if snapshot.marginals.header2 and not responses:
         opcodes: Table = Counter()
         recursion: Table = Counter()
         # QR, four bits of opcode, AA, TC, RD (RFC 1035 4.1.1); the first half has QR clear
@@ -99,11 +104,13 @@ def _of(snapshot: Snapshot) -> Iterator[tuple[tuple[str, str, str], Table]]:
 
 
 def _value(label: str, text: str) -> str:
-    """A label's value as DSC has it: types by their numbers."""
+    """A label's value as DSC has it: types and response codes by their numbers."""
     if text == vocab.OTHER:
         return SKIPPED
     if label == "qtype":
         return str(int(dns.rdatatype.from_text(text)))
+    if label == "rcode":
+        return str(int(dns.rcode.from_text(_NOERROR.get(text, text))))
     return {"af": _FAMILIES, "do": _BITS}.get(label, {}).get(text, text)
 
 

@@ -8,30 +8,45 @@ from datetime import UTC, datetime
 from xdpdns.dump.reading import Reading
 from xdpdns.families import InterfaceState
 from xdpdns.report_json import to_json
+from xdpdns.snapshot import Snapshot
+
+TIMING = ("sample", "tracked", "matched", "expired", "displaced", "waiting", "duplicate", "orphan")
 
 
 def write(reading: Reading) -> bytes:
-    """Write `{"time", "since", "interfaces": [...]}`; times as in RFC 3339, UTC.
+    """Write `{"time", "since", "programs": [...]}`; times as in RFC 3339, UTC.
 
-    `counters` are as `replay --output json` has them, or null while they can't be read; the schema
-    is schemas/dump.json.
+    `counters` are as `replay --output json` has them (but `rows`, which are of queries or of
+    responses), or null while they can't be read; the schema is schemas/dump.json.
     """
     made = {
         "time": _time(reading.time),
         "since": _time(reading.since),
-        "interfaces": [_interface(state) for state in reading.states],
+        "programs": [_program(state) for state in reading.states],
     }
     return json.dumps(made).encode() + b"\n"
 
 
-def _interface(state: InterfaceState) -> dict[str, object]:
+def _program(state: InterfaceState) -> dict[str, object]:
     return {
         "interface": state.interface,
         "up": state.up,
         "reason": state.reason,
+        "direction": state.direction,
         "mode": state.mode,
         "program_id": state.program_id,
-        "counters": None if state.snapshot is None else to_json(state.snapshot),
+        "counters": None if state.snapshot is None else _counters(state.snapshot),
+    }
+
+
+def _counters(snapshot: Snapshot) -> dict[str, object]:
+    made = to_json(snapshot)
+    timing = snapshot.timing
+    return {
+        "of": "responses" if "response" in snapshot.outcomes else "queries",
+        "rows": made["queries"],
+        **{name: made[name] for name in ("packets", "outcomes", "overflow", "folded", "marginals")},
+        "timing": None if timing is None else {name: getattr(timing, name) for name in TIMING},
     }
 
 

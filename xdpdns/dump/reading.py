@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -11,14 +12,14 @@ from xdpdns import catalogue
 from xdpdns.errors import AttachError, NotRunningError
 from xdpdns.families import AgentState, Family, InterfaceState, agent_families, families
 from xdpdns.netns import enter, in_thread
-from xdpdns.running import counted, running
+from xdpdns.running import counted, not_running, programs
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The states of interfaces at one moment.
+    """The states of interfaces at one moment: one for each program, or for its absence.
 
     `time` and `since` are Unix times in seconds: when the counters were read, and since when they
     count: the loading of the oldest of the programs (counters that `attach --keep` has carried over
@@ -48,24 +49,43 @@ def read(interfaces: Iterable[str], previous: Reading | None = None) -> Reading:
     states, began = [], [now]
     for name in interfaces:
         try:
-            with running(name) as program:
-                state = InterfaceState(
-                    name,
-                    up=True,
-                    mode=program.mode,
-                    program_id=program.info.id,
-                    snapshot=program.snapshot(),
-                )
-                began.append(boot + program.info.load_time_ns / 1e9)
+            for state, loaded in _programs(name):
+                states.append(state)
+                began.append(boot + loaded)
         except AttachError as error:
             if previous is None:
                 raise
             reason = "detached" if isinstance(error, NotRunningError) else "absent"
-            state = InterfaceState(name, up=False, reason=reason, detail=str(error))
-        states.append(state)
+            states.append(InterfaceState(name, up=False, reason=reason, detail=str(error)))
     # the one before that is of no use to anybody
     before = None if previous is None else replace(previous, previous=None)
     return Reading(now, min(began), tuple(states), before)
+
+
+def _programs(interface: str) -> list[tuple[InterfaceState, float]]:
+    """What each program of ours has counted there, and when it was loaded, in seconds since boot.
+
+    Of two programs for one direction, as while one takes over from another, the first is read.
+    """
+    with ExitStack() as stack:
+        found = [stack.enter_context(program) for program in programs(interface)]
+        if not found:
+            raise not_running(interface)
+        chosen = {program.direction: program for program in reversed(found)}
+        return [
+            (
+                InterfaceState(
+                    interface,
+                    up=True,
+                    direction=program.direction,
+                    mode=program.mode,
+                    program_id=program.info.id,
+                    snapshot=program.snapshot(),
+                ),
+                program.info.load_time_ns / 1e9,
+            )
+            for program in reversed(chosen.values())
+        ]
 
 
 class Reader:
