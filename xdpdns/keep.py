@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xdpdns import netns
-from xdpdns.hooks import Attachment, Direction, Found, Hooks, Link, detach_ours
+from xdpdns.errors import OccupiedError
+from xdpdns.holders import Holders
+from xdpdns.hooks import Attachment, Direction, Found, Hooks, Link, detach_ours, owner
 from xdpdns.pins import Place, layout, mount, stale
 from xdpdns.program import Compiled
 from xdpdns.settings import ProgramSettings
 
 log = logging.getLogger(__name__)
+
+_LETS_GO_WITHIN = 1.0
+"""Seconds that a supervisor whose agent was killed may take until it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +180,29 @@ def detach(name: str) -> list[str]:
 
     Raises:
         AttachError: the interface is absent.
-        OccupiedError: there is a program that isn't ours; it stays.
+        OccupiedError: an agent that runs counts there, and would attach again; or there is a
+            program that isn't ours; it stays.
     """
     with Hooks() as hooks:
         said = remove_stale(hooks)
-        index = hooks.link(name).index
+        link = hooks.link(name)
+        _refuse_running(hooks, link)
     try:
         said.append(detach_ours(name))
     finally:
-        if Place(index).remove():
+        if Place(link.index).remove():
             said.append(f"{name}: unpinned its counters.")
     return said
+
+
+def _refuse_running(hooks: Hooks, link: Link) -> None:
+    """See that nobody has a program of ours open; an agent that was killed lets go in a moment."""
+    ours = [found.program_id for found in hooks.found(link) if owner.is_ours(found.program_id)]
+    deadline = time.monotonic() + _LETS_GO_WITHIN
+    while running := [holder for each in ours for holder in Holders().of(each)]:
+        if time.monotonic() > deadline:
+            raise OccupiedError(
+                f"an xdpdns that runs counts on {link.name} (pid {running[0].pid}): end it, and it "
+                "takes its program off; with --keep `xdpdns detach` does so after that."
+            )
+        time.sleep(0.02)

@@ -13,7 +13,7 @@ solicitation. The one exception is the kernel's answer to a packet that nobody w
 unreachable, TCP RST).
 
 Needs root. Everything that a lab makes is ended by its id when the `with` block ends, however it
-ends: first its processes, then its namespaces (the cable goes with them).
+ends: first its processes, then its namespaces (the cable goes with them) and what was pinned there.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import ctypes
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -144,6 +145,7 @@ class Lab:
         self.client = Namespace(f"{stem}-client")
         self.queues = queues
         self._stack = ExitStack()
+        self._processes: list[Process] = []
 
     def __enter__(self) -> Lab:
         with ExitStack() as stack:
@@ -151,6 +153,7 @@ class Lab:
             for namespace in (self.server, self.client):
                 _run(["ip", "netns", "add", namespace.name])
                 stack.callback(_run, ["ip", "netns", "del", namespace.name])
+                stack.callback(_unpin, Path("/run/netns", namespace.name).stat().st_ino)
             self._cable()
             self._stack = stack.pop_all()
         return self
@@ -167,7 +170,13 @@ class Lab:
         """Start a program that the lab will end, with what it prints in a file of its `name`."""
         process = Process(namespace, argv, self.tmp / f"{name}-{next(_NUMBERS)}.log")
         self._stack.callback(process.kill)
+        self._processes.append(process)
         return process
+
+    def end_processes(self) -> None:
+        """End all programs that the lab has started, before the lab itself ends."""
+        for process in reversed(self._processes):
+            process.kill()
 
     def quiet(self, seconds: float = 0.2) -> int:
         """Wait until the server's eth0 has received nothing for so long; its `rx_packets()`."""
@@ -256,6 +265,12 @@ class Process:
         if self.exited is None:
             self._popen.kill()
         self._popen.wait(10)
+
+
+def _unpin(inode: int) -> None:
+    """Remove what `attach --keep` left: the next namespace may have the same inode."""
+    for place in Path("/sys/fs/bpf/xdpdns").glob(f"{inode}-*"):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _ip(namespace: Namespace, *lines: str) -> None:

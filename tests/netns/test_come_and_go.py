@@ -24,6 +24,7 @@ TIMES, WARM_UP = 20, 5
 def tidy(lab: Lab) -> Iterator[Lab]:
     """The lab; what was kept on its eth0 is removed at the end."""
     yield lab
+    lab.end_processes()
     lab.server.run([XDPDNS, "detach", "eth0"], check=False)
 
 

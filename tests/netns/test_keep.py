@@ -31,6 +31,7 @@ ENDS = int(os.environ.get("XDPDNS_KEEP_ENDS", "5"))
 def kept(lab: Lab) -> Iterator[Lab]:
     """The lab; what was kept in it is removed at the end."""
     yield lab
+    lab.end_processes()
     lab.server.run([XDPDNS, "detach", "eth0"], check=False)
 
 
@@ -91,7 +92,7 @@ def test_restarts_and_kills_under_load_lose_nothing(kept: Lab, mode: str) -> Non
     programs = {first}
     for number in ends:
         # from before the compiler is done until long after the first look
-        time.sleep(chance.uniform(0.0, 2.5))
+        time.sleep(chance.uniform(0.0, 3.5))
         code = process.stop(number)
         # before its first line Python dies of either
         assert code == -number or (code == 0 and number == signal.SIGTERM), process.log
@@ -153,7 +154,7 @@ def test_other_options_start_anew_and_leave_the_old_counters(kept: Lab) -> None:
     agent = Agent(lab, "--keep")
     dnsperf(lab, ["example.com. A"] * 100)
     agent.process.stop(signal.SIGINT)
-    [old] = place(lab).iterdir()
+    [old] = [path.parent for path in place(lab).glob("*/queries")]
 
     agent = Agent(lab, "--keep", "--labels", "tld")
     assert "not gone on with" in agent.process.log
@@ -209,19 +210,27 @@ def test_another_program_is_never_touched(kept: Lab, mode: str) -> None:
     assert not place(lab).exists()
 
 
-def test_another_program_took_the_place_of_ours(kept: Lab) -> None:
+@pytest.mark.parametrize("options", [("--no-responses",), ()])
+def test_another_program_took_the_place_of_ours(kept: Lab, options: tuple[str, ...]) -> None:
     lab = kept
-    Agent(lab, "--keep", "--mode", "native").process.stop(signal.SIGKILL)
+    start_nsd(lab)
+    agent = Agent(lab, "--keep", "--mode", "native", *options)
+    dnsperf(lab, ["example.com. A"] * 100)
+    agent.process.stop(signal.SIGKILL)
     lab.server.run(["ip", "link", "set", "dev", "eth0", "xdpdrv", "off"])
     by_ip_link(lab, "native")
     owner = lab.server.xdp_program()
-    refusal(lab, "--keep")
+    refusal(lab, "--keep", *options)
     assert lab.server.xdp_program() == owner
     # its pins are no obstacle to whoever comes later
     lab.server.run(["ip", "link", "set", "dev", "eth0", "xdpdrv", "off"])
-    agent = Agent(lab, "--keep")
-    assert "Stale pins" in agent.process.log
-    assert agent.scrape().queries == 0
+    agent = Agent(lab, "--keep", *options)
+    if options:
+        assert "Stale pins" in agent.process.log
+        assert agent.scrape().queries == 0
+    else:  # the program for responses is still there: so the pins are this interface's
+        assert "going on" in agent.process.log
+        assert agent.scrape().queries == 100
 
 
 def test_pins_of_a_removed_interface_go(kept: Lab) -> None:
@@ -261,6 +270,21 @@ def test_detach_without_an_agent_says_what_it_did(kept: Lab) -> None:
     assert "unpinned" in said
     assert lab.server.xdp_program() is None
     assert not place(lab).exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--keep",)])
+def test_detach_refuses_while_an_agent_runs(kept: Lab, options: tuple[str, ...]) -> None:
+    """It would attach again at once, and its pins would be gone."""
+    lab = kept
+    agent = Agent(lab, *options)
+    program = lab.server.xdp_program()
+    refused = lab.server.run([XDPDNS, "detach", "eth0"], check=False)
+    assert refused.returncode == 1
+    assert str(agent.process.pid) in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert lab.server.xdp_program() == program
+    assert place(lab).exists() == bool(options)
+    agent.process.stop(signal.SIGINT)
 
 
 def test_bpffs_is_mounted_if_absent() -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ HOOKS = ["xdp", "tcx", "clsact"]
 def kept(lab: Lab) -> Iterator[Lab]:
     """The lab; what was kept in it is removed at the end."""
     yield lab
+    lab.end_processes()
     lab.server.run([XDPDNS, "detach", "eth0"], check=False)
 
 
@@ -30,6 +32,11 @@ def places(lab: Lab) -> list[str]:
     """The folders of the server's namespace under /sys/fs/bpf/xdpdns."""
     inode = Path("/run/netns", lab.server.name).stat().st_ino
     return sorted(path.name for path in PINS.glob(f"{inode}-*"))
+
+
+def gone(process: Path) -> bool:
+    """Whether a process has ended."""
+    return not process.exists()
 
 
 def attached(lab: Lab) -> bool:
@@ -47,8 +54,9 @@ def test_the_next_agent_goes_on(kept: Lab, hook: str, number: int) -> None:
     ask(lab, 3)
     for turn in range(1, 4):
         [supervisor] = supervisors(agent.process.pid)
+        process = Path(f"/proc/{supervisor}")
         agent.process.stop(number)
-        wait_until("it has ended", lambda pid=supervisor: not Path(f"/proc/{pid}").exists())
+        wait_until("it has ended", partial(gone, process))
         assert attached(lab)
         ask(lab, 3)
         agent = Agent(lab, "--keep", "--hook", hook)
