@@ -6,6 +6,7 @@ Nothing goes the other way but the end of the socket.
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -116,8 +117,12 @@ def receive(source: socket.socket) -> tuple[Message, list[int]] | None:
         BlockingIOError: the socket does not block, and is empty.
         SupervisorError: there was no room for the fds.
     """
-    data, fds, flags, _ = socket.recv_fds(source, _MAX_BYTES, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+    data, fds, flags, _ = socket.recv_fds(source, _MAX_BYTES, _MAX_FDS)
+    for fd in fds:
+        os.set_inheritable(fd, False)  # recv_fds() ignores MSG_CMSG_CLOEXEC (Python 3.11)
     if flags & socket.MSG_CTRUNC:
+        for fd in fds:
+            os.close(fd)
         raise SupervisorError(
             "there are too many interfaces for the limit of open files: raise it "
             "(`LimitNOFILE=` in the unit, `ulimit -n` in a shell)."
