@@ -1,7 +1,10 @@
-"""What counting costs a nameserver: NSD that answers dnsperf at saturation, with each tool in turn.
+"""What watching costs a nameserver that answers dnsperf at saturation, with each tool in turn.
 
-The rounds go through the tools in random order, and every figure is the ratio to `bare` within its
-round. Both ends share this machine's CPUs, so a packet that costs more anywhere shows.
+NSD with xdpdns and with what captures packets; Knot, Unbound and BIND with what they have built in
+(servers.py). What is compared runs side by side: the server bare, with an empty program, with
+xdpdns, one right after the other in random order, and ratios are taken within such a group. The
+groups take turns in random order. Both ends share this machine's CPUs, so a packet that costs more
+anywhere shows.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import re
 import shutil
 import signal
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,17 +23,18 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.figures import Cell, Sample, Table, verdict
+from tests.bench.servers import Watched, start
 from tests.netns.actors import start_nsd
 from tests.netns.lab import SERVER4, Lab, Process
 from xdpdns import kernel
-from xdpdns.hooks import Attachment, Hooks
+from xdpdns.hooks import Attachment, Hook, Hooks
 from xdpdns.loader import LoadedProgram
 from xdpdns.program import compile_program
 from xdpdns.settings import ProgramSettings
 
-ROUNDS = 5
-SECONDS = 4
-_RETURN_PASS = struct.pack("<BBhiBBhi", 0xB7, 0, 0, kernel.XDP_PASS, 0x95, 0, 0, 0)
+ROUNDS = 7
+SECONDS = 3
+_TCX_NEXT = -1  # include/uapi/linux/bpf.h
 
 Tool = Callable[[], Any]
 
@@ -41,7 +45,6 @@ class Run:
 
     rate: float
     cpu: float
-    counted: int | None = None
 
 
 def busy() -> float:
@@ -52,10 +55,11 @@ def busy() -> float:
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
-def saturate(lab: Lab, queries: Path) -> Run:
+def saturate(lab: Lab, queries: Path, port: int = 53) -> Run:
     before = busy()
-    argv = ["dnsperf", "-s", SERVER4, "-d", str(queries), "-l", str(SECONDS), "-q", "100"]
-    out = lab.client.run([*argv, "-c", "4", "-e", "-t", "1"], timeout=SECONDS + 20).stdout
+    argv = ["dnsperf", "-s", SERVER4, "-p", str(port), "-d", str(queries), "-l", str(SECONDS)]
+    argv += ["-q", "100", "-c", "4", "-e", "-t", "1"]
+    out = lab.client.run(argv, timeout=SECONDS + 20).stdout
     cpu = busy() - before
     found = re.search(r"Queries completed: +(\d+)", out)
     rate = re.search(r"Queries per second: +([\d.]+)", out)
@@ -71,11 +75,12 @@ def bare() -> Iterator[None]:
 
 @contextmanager
 def attached(lab: Lab, fd: int, mode: str) -> Iterator[None]:
-    """A program on the server's interface."""
+    """A program on the server's interface; `mode` is `native` or `generic` XDP, or `tcx`."""
+    hook: Hook = "tcx" if mode == "tcx" else "xdp"
 
     def put() -> Attachment:
         with Hooks() as hooks:
-            return hooks.attach("eth0", fd, mode=mode)
+            return hooks.attach("eth0", fd, hook, mode="auto" if mode == "tcx" else mode)
 
     def take() -> None:
         with Hooks() as hooks:
@@ -86,6 +91,7 @@ def attached(lab: Lab, fd: int, mode: str) -> Iterator[None]:
         yield
     finally:
         lab.server.inside(take)
+        made.close()
 
 
 @contextmanager
@@ -102,15 +108,55 @@ def capturing(lab: Lab, argv: list[str]) -> Iterator[None]:
         process.stop(signal.SIGINT)
 
 
-def tools(lab: Lab, ours: LoadedProgram, passing: int) -> dict[str, Tool | None]:
-    """What is compared; None: not installed."""
-    found: dict[str, Tool | None] = {
-        "bare": bare,
-        "empty program, native": lambda: attached(lab, passing, "native"),
-        "empty program, generic": lambda: attached(lab, passing, "generic"),
-        "xdpdns, native": lambda: attached(lab, ours.fd, "native"),
-        "xdpdns, generic": lambda: attached(lab, ours.fd, "generic"),
-    }
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A tool beside a server on a port; `tool` is None where it is not installed."""
+
+    name: str
+    tool: Tool | None = bare
+    port: int = 53
+
+
+Group = tuple[Case, ...]
+"""What is compared with each other; the first is the server bare."""
+
+
+class Programs:
+    """xdpdns and an empty program for each place, by `native`, `generic` and `tcx`."""
+
+    def __init__(self) -> None:
+        self._ours: list[LoadedProgram] = []
+        self.ours: dict[str, int] = {}
+        self.empty: dict[str, int] = {}
+        for hook, modes, kind, answer in (
+            ("xdp", ("native", "generic"), kernel.PROG_TYPE_XDP, kernel.XDP_PASS),
+            ("tc", ("tcx",), kernel.PROG_TYPE_SCHED_CLS, _TCX_NEXT),
+        ):
+            settings = ProgramSettings(hook=hook)
+            self._ours.append(LoadedProgram(compile_program(settings), settings))
+            code = struct.pack("<BBhiBBhi", 0xB7, 0, 0, answer, 0x95, 0, 0, 0)
+            empty = kernel.prog_load(kind, "empty", code)
+            self.ours |= dict.fromkeys(modes, self._ours[-1].fd)
+            self.empty |= dict.fromkeys(modes, empty)
+
+    def close(self) -> None:
+        for program in self._ours:
+            program.close()
+        for fd in set(self.empty.values()):
+            os.close(fd)
+
+
+PLACES = {"native": "native", "generic": "generic", "tcx": "TCX"}
+
+
+def beside_nsd(lab: Lab, programs: Programs) -> list[Group]:
+    """The same nameserver with each tool beside it."""
+    base = Case("NSD")
+    found: list[Group] = []
+    for mode, place in PLACES.items():
+        empty = partial(attached, lab, programs.empty[mode], mode)
+        ours = partial(attached, lab, programs.ours[mode], mode)
+        found.append((base, Case(f"empty program, {place}", empty), Case(f"xdpdns, {place}", ours)))
     tcpdump = ["tcpdump", "-ni", "eth0", "-w", "/dev/null", "port", "53"]
     dnscap = ["sh", "-c", "exec dnscap -f -N -p -i eth0 -w - >/dev/null"]
     for name, argv in (
@@ -118,7 +164,30 @@ def tools(lab: Lab, ours: LoadedProgram, passing: int) -> dict[str, Tool | None]
         ("dnscap -w - >/dev/null", dnscap),
     ):
         installed = shutil.which(name.split()[0]) is not None
-        found[name] = partial(capturing, lab, argv) if installed else None
+        found.append((base, Case(name, partial(capturing, lab, argv) if installed else None)))
+    return found
+
+
+@contextmanager
+def telling(server: Watched) -> Iterator[None]:
+    """A server's own telemetry, which must have come to something."""
+    before = server.written()
+    yield
+    if server.written() <= before:
+        raise RuntimeError("a nameserver's own telemetry has said nothing")
+
+
+def built_in(lab: Lab) -> list[Group]:
+    """Nameservers with what they have built in, off and on."""
+    found: list[Group] = []
+    for name, what in (("Knot", "dnstap"), ("Unbound", "dnstap"), ("BIND", "query log")):
+        server = start(lab, name)
+        if server is None:
+            found.append((Case(name, None), Case(f"{name}, {what}", None)))
+            continue
+        tool = partial(telling, server)
+        watched = Case(f"{name}, {what}", tool, server.watched)
+        found.append((Case(name, port=server.bare), watched))
     return found
 
 
@@ -135,45 +204,62 @@ def write_queries(path: Path) -> None:
     )
 
 
-def measure(lab: Lab, compared: dict[str, Tool]) -> dict[str, list[Run]]:
+def measure(lab: Lab, groups: Sequence[Group]) -> list[dict[str, list[Run]]]:
+    """For each group its cases' runs by name, without those that are not installed."""
     queries = lab.tmp / "queries"
     write_queries(queries)
-    saturate(lab, queries)  # warms up
-    runs: dict[str, list[Run]] = {name: [] for name in compared}
-    order = list(compared)
+    runs: list[dict[str, list[Run]]] = []
+    for group in groups:
+        installed = [case for case in group if case.tool is not None]
+        runs.append({case.name: [] for case in installed} if len(installed) > 1 else {})
+        if runs[-1]:
+            saturate(lab, queries, group[0].port)  # warms up
     for _ in range(ROUNDS):
-        random.shuffle(order)
-        for name in order:
-            with compared[name]():
-                runs[name].append(saturate(lab, queries))
+        for at in random.sample(range(len(groups)), len(groups)):
+            for case in random.sample(groups[at], len(groups[at])):
+                if case.tool is not None and case.name in runs[at]:
+                    with case.tool():
+                        runs[at][case.name].append(saturate(lab, queries, case.port))
     return runs
 
 
-def tables() -> list[Table]:
-    settings = ProgramSettings()
-    ours = LoadedProgram(compile_program(settings), settings)
-    passing = kernel.prog_load(kernel.PROG_TYPE_XDP, "empty", _RETURN_PASS)
-    with Lab() as lab:
-        start_nsd(lab)
-        compared = tools(lab, ours, passing)
-        runs = measure(lab, {name: tool for name, tool in compared.items() if tool is not None})
-    os.close(passing)
-    ours.close()
+def row_of(case: Case, group: Group, runs: dict[str, list[Run]]) -> tuple[Cell, ...]:
+    if case.name not in runs:
+        return (case.name, "not installed", "", "", "", "", "")
     rate = {name: Sample(tuple(run.rate for run in made)) for name, made in runs.items()}
     cpu = {name: Sample(tuple(1e6 * run.cpu for run in made), "us") for name, made in runs.items()}
+    base, name = group[0].name, case.name
+    empty: Cell = ""
+    goal = ""
+    if len(group) == 3 and case is group[2]:
+        ratio = empty = rate[name] / rate[group[1].name]
+        goal = verdict(ratio, 0.98, at_least=True) if name == "xdpdns, native" else ""
+    if case is group[0]:
+        return (name, rate[name], "", "", "", cpu[name], "")
+    return (
+        name,
+        rate[name],
+        rate[name] / rate[base],
+        empty,
+        goal,
+        cpu[name],
+        cpu[name] / cpu[base],
+    )
+
+
+def tables() -> list[Table]:
+    programs = Programs()
+    with Lab() as lab:
+        start_nsd(lab)
+        groups = [*beside_nsd(lab, programs), *built_in(lab)]
+        runs = measure(lab, groups)
+    programs.close()
     rows: list[tuple[Cell, ...]] = []
-    for name in compared:
-        if name not in runs:
-            rows.append((name, "not installed", "", "", "", "", ""))
-            continue
-        against: Sample | str = ""
-        goal = ""
-        for mode in ("native", "generic"):
-            if name == f"xdpdns, {mode}":
-                against = rate[name] / rate[f"empty program, {mode}"]
-                goal = verdict(against, 0.98, at_least=True) if mode == "native" else ""
-        share, effort = rate[name] / rate["bare"], cpu[name] / cpu["bare"]
-        rows.append((name, rate[name], share, against, goal, cpu[name], effort))
-    note = "CPU is the whole machine's: dnsperf's, the kernel's and NSD's, and whoever else ran."
-    columns = ("tool", "answers/s", "/ bare", "/ empty program", "goal", "CPU/answer", "/ bare")
-    return [Table("NSD at saturation", columns, tuple(rows), note)]
+    for group, made in zip(groups, runs, strict=True):
+        rows += [row_of(case, group, made) for case in (group if made else group[1:])]
+    note = (
+        "Each group is compared with its own first line. CPU is the whole machine's: dnsperf's, "
+        "the kernel's, the server's, the tool's, and whoever else ran."
+    )
+    columns = ("tool", "answers/s", "/ bare", "/ empty program", "goal", "CPU/answer", "/ bare CPU")
+    return [Table("Nameservers at saturation", columns, tuple(rows), note)]
