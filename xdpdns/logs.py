@@ -35,23 +35,24 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 def configure(form: str = "text", level: str = "info", stream: TextIO | None = None) -> None:
     """Send our own modules' messages of a level and above to the standard error.
 
-    Libraries are silent below a warning. To be called once; `form` is of FORMATS, `level` of
-    LEVELS.
+    Libraries are silent below a warning. May be called again, for another form or level; `form` is
+    of FORMATS, `level` of LEVELS.
     """
     stream = stream or sys.stderr
-    formatter = JsonFormatter() if form == "json" else TextFormatter(prefix_for(stream))
-    handler = LimitedHandler(stream)
-    handler.setFormatter(formatter)
-    logging.basicConfig(handlers=[handler])
+    root = logging.getLogger()
+    handlers = [one for one in root.handlers if isinstance(one, LimitedHandler)]
+    handler = handlers[0] if handlers else LimitedHandler(stream)
+    handler.setStream(stream)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(prefix_for(stream)))
+    if not handlers:
+        root.addHandler(handler)
     logging.getLogger("xdpdns").setLevel(level.upper())
 
 
 def for_people() -> bool:
     """Whether a person reads the log at a terminal, as opposed to a program that keeps it."""
-    return all(
-        isinstance(handler.formatter, TextFormatter) and handler.formatter.prefix is by_name
-        for handler in logging.getLogger().handlers
-    )
+    formatters = [handler.formatter for handler in logging.getLogger().handlers]
+    return any(isinstance(one, TextFormatter) and one.prefix is by_name for one in formatters)
 
 
 def by_name(record: logging.LogRecord) -> str:

@@ -83,8 +83,9 @@ class WebConfigFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._reader = _Reader(path)
-        self._seen = self._reader.stamps()
         self._config = self._reader.read()
+        # after it: only then all files are known, and what is unchanged is not read a second time
+        self._seen = self._reader.stamps()
         self._due = time.monotonic() + _CHECK_SECONDS
 
     def current(self) -> WebConfig:

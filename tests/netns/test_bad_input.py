@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.netns.actors import XDPDNS, Agent
 from tests.netns.lab import Lab
@@ -36,7 +39,7 @@ def attach(lab: Lab, *arguments: str, prefix: Sequence[str] = ()) -> tuple[int, 
 def sentence(stderr: str) -> str:
     """The one sentence that standard error must be."""
     [line] = stderr.splitlines()
-    assert line.endswith("."), line
+    assert line.endswith((".", "?")), line
     assert len(line) < 400, line
     return line
 
@@ -130,8 +133,68 @@ def test_bad_option_values(lab: Lab, arguments: Sequence[str]) -> None:
     code, stderr = attach(lab, *arguments)
     assert code == 2, stderr
     *usage, last = stderr.splitlines()
-    assert last.endswith("."), stderr
+    assert last.endswith((".", "?")), stderr
     assert not usage or usage[0].startswith("Usage: "), stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[attach]\nmode = 'fast'\n", ":2: attach.mode"),
+        ("[attach]\nkeep = true\nlables = ['af']\n", ":3: attach.lables"),
+        ("[attach]\n\nmode = \n", ":3: "),
+    ],
+)
+def test_a_config_file_with_an_error(lab: Lab, text: str, named: str) -> None:
+    """Its line is named, and nothing is attached."""
+    file = lab.tmp / "xdpdns.toml"
+    file.write_text(text)
+    argv = [XDPDNS, "--config", str(file), "attach", "eth0"]
+    done = lab.server.run(argv, check=False, timeout=20)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert str(file) in last
+    assert named in last
+    assert lab.server.xdp_program() is None
+
+
+def test_a_failure_is_logged_in_the_form_that_was_asked_for(lab: Lab) -> None:
+    code, stderr = attach(lab, "eth7", "--log-format", "json")
+    [line] = stderr.splitlines()
+    made = json.loads(line)
+    assert (code, made["level"], "eth7" in made["message"]) == (1, "error", True)
+
+
+@pytest.mark.parametrize("expired", [True, False])
+def test_an_expired_certificate(lab: Lab, expired: bool) -> None:
+    """It is served, for clients that don't check; the warning names the file and its line."""
+    until = datetime.now(UTC) + timedelta(days=-1 if expired else 1)
+    cert = trustme.CA().issue_cert("localhost", not_after=until)
+    cert.private_key_pem.write_to_path(lab.tmp / "key.pem")
+    cert.cert_chain_pems[0].write_to_path(lab.tmp / "cert.pem")
+    web = lab.tmp / "web.yml"
+    web.write_text("tls_server_config:\n  key_file: key.pem\n  cert_file: cert.pem\n")
+    argv = [XDPDNS, "attach", "eth0", "--web.config.file", str(web), "--log-format", "json"]
+    agent = lab.start(lab.server, argv, "agent")
+    agent.wait_until("the agent", lambda: "Serving" in agent.log)
+    argv = ["curl", "--silent", "--insecure", "https://127.0.0.1:10530/metrics"]
+    assert "xdpdns_up" in lab.server.run(argv).stdout
+    argv = ["curl", "--silent", "--cacert", str(lab.tmp / "cert.pem"), "https://127.0.0.1:10530/"]
+    assert lab.server.run(argv, check=False).returncode != 0  # who checks doesn't trust it
+    assert agent.stop() == 0
+    warnings = [
+        line["message"]
+        for line in map(json.loads, agent.log.splitlines())
+        if line["level"] == "warning" and "certificate" in line["message"]
+    ]
+    if not expired:
+        assert warnings == []
+        return
+    [warning] = warnings
+    assert f"{web}, line 3" in warning
+    assert "certificate has expired" in warning
+    assert "renew it" in warning
 
 
 def replay(path: Path | str) -> tuple[int, str]:

@@ -245,6 +245,14 @@ def test_a_change_is_read_and_a_bad_one_is_not(
 
 
 @pytest.mark.usefixtures("impatient")
+def test_what_does_not_change_is_read_once(write: Write, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    file = WebConfigFile(write(TLS))
+    file.current()
+    assert caplog.text == ""
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_file_that_a_bad_change_names_heals_it(
     write: Write, tmp_path: Path, ca: trustme.CA
 ) -> None:

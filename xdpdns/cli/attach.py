@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def _log(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Set the log up before other options, whose files may be worth a warning."""
+    if not ctx.resilient_parsing:
+        said = {**ctx.params, str(param.name): value}
+        level = "debug" if said.get("verbose") else said.get("log_level", "info")
+        logs.configure(said.get("log_format", "text"), level)
+    return value
+
+
 @click.command()
 @click.argument("interfaces", nargs=-1, type=InterfaceName(), metavar="IFACE...")
 @click.option(
@@ -133,6 +142,8 @@ log = logging.getLogger(__name__)
     type=click.Choice(logs.FORMATS),
     default="text",
     show_default=True,
+    is_eager=True,
+    callback=_log,
     help="json: one object a line on the standard error, with time, level, logger, message and "
     "fields such as interface.",
 )
@@ -141,12 +152,16 @@ log = logging.getLogger(__name__)
     type=click.Choice(logs.LEVELS),
     default="info",
     show_default=True,
+    is_eager=True,
+    callback=_log,
     help="The least that is logged; of lines of one kind ten a minute at most.",
 )
 @click.option(
     "-v",
     "--verbose",
     is_flag=True,
+    is_eager=True,
+    callback=_log,
     help="The same as --log-level debug: also how long the steps of the start took.",
 )
 @click.option(
@@ -200,7 +215,7 @@ def attach(
       xdpdns attach eth0 --role client
       xdpdns attach eth0 --labels af,qtype,tld --tlds nl,de,arpa
     """  # noqa: D301  \b is for click: keep these lines
-    logs.configure(log_format, "debug" if verbose else log_level)
+    del log_format, log_level, verbose  # see _log()
     from xdpdns import app
     from xdpdns.cli.config_file import in_use, problems
     from xdpdns.service import START_AGAIN
