@@ -95,13 +95,13 @@ def attached(lab: Lab, fd: int, mode: str) -> Iterator[None]:
 
 
 @contextmanager
-def capturing(lab: Lab, argv: list[str]) -> Iterator[None]:
+def capturing(lab: Lab, argv: list[str]) -> Iterator[Process]:
     """A tool that reads packets in user space, from when it has a packet socket."""
     process: Process = lab.start(lab.server, argv, argv[0])
     sockets = Path(f"/proc/{process.pid}/net/packet")
     process.wait_until("the capture", lambda: len(sockets.read_text().splitlines()) > 1)
     try:
-        yield
+        yield process
     finally:
         if process.exited is not None:
             raise RuntimeError(f"{argv} ended early: {process.log}")
@@ -122,29 +122,34 @@ Group = tuple[Case, ...]
 
 
 class Programs:
-    """xdpdns and an empty program for each place, by `native`, `generic` and `tcx`."""
+    """xdpdns and an empty program (its fd) for each place, by `native`, `generic` and `tcx`."""
 
     def __init__(self) -> None:
-        self._ours: list[LoadedProgram] = []
-        self.ours: dict[str, int] = {}
+        self.ours: dict[str, LoadedProgram] = {}
         self.empty: dict[str, int] = {}
         for hook, modes, kind, answer in (
             ("xdp", ("native", "generic"), kernel.PROG_TYPE_XDP, kernel.XDP_PASS),
             ("tc", ("tcx",), kernel.PROG_TYPE_SCHED_CLS, _TCX_NEXT),
         ):
             settings = ProgramSettings(hook=hook)
-            self._ours.append(LoadedProgram(compile_program(settings), settings))
+            compiled = compile_program(settings)
             code = struct.pack("<BBhiBBhi", 0xB7, 0, 0, answer, 0x95, 0, 0, 0)
-            empty = kernel.prog_load(kind, "empty", code)
-            self.ours |= dict.fromkeys(modes, self._ours[-1].fd)
-            self.empty |= dict.fromkeys(modes, empty)
+            for mode in modes:
+                self.ours[mode] = LoadedProgram(compiled, settings)
+                self.empty[mode] = kernel.prog_load(kind, "empty", code)
 
     def close(self) -> None:
-        for program in self._ours:
+        for program in self.ours.values():
             program.close()
-        for fd in set(self.empty.values()):
+        for fd in self.empty.values():
             os.close(fd)
 
+
+CAPTURES = {
+    "tcpdump -w /dev/null port 53": ["tcpdump", "-ni", "eth0", "-w", "/dev/null", "port", "53"],
+    "dnscap -w - >/dev/null": ["sh", "-c", "exec dnscap -S -f -N -p -i eth0 -w - >/dev/null"],
+}
+"""What reads packets in user space; a name begins with the program's."""
 
 PLACES = {"native": "native", "generic": "generic", "tcx": "TCX"}
 
@@ -155,14 +160,9 @@ def beside_nsd(lab: Lab, programs: Programs) -> list[Group]:
     found: list[Group] = []
     for mode, place in PLACES.items():
         empty = partial(attached, lab, programs.empty[mode], mode)
-        ours = partial(attached, lab, programs.ours[mode], mode)
+        ours = partial(attached, lab, programs.ours[mode].fd, mode)
         found.append((base, Case(f"empty program, {place}", empty), Case(f"xdpdns, {place}", ours)))
-    tcpdump = ["tcpdump", "-ni", "eth0", "-w", "/dev/null", "port", "53"]
-    dnscap = ["sh", "-c", "exec dnscap -f -N -p -i eth0 -w - >/dev/null"]
-    for name, argv in (
-        ("tcpdump -w /dev/null port 53", tcpdump),
-        ("dnscap -w - >/dev/null", dnscap),
-    ):
+    for name, argv in CAPTURES.items():
         installed = shutil.which(name.split()[0]) is not None
         found.append((base, Case(name, partial(capturing, lab, argv) if installed else None)))
     return found

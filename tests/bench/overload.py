@@ -1,25 +1,34 @@
 """How much is counted of what reaches an interface faster than any server could answer it.
 
 BPF_PROG_TEST_RUN sends live frames out of the client's interface, on all CPUs at once; what the
-server's interface says that it received is what there was to count.
+server's interface says that it received is what there was to count. The tools take turns in random
+order; those that read packets in user space say themselves how many they got.
 """
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import os
+import random
+import re
+import shutil
+import socket
+import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 from tests import packets as p
 from tests.bench.figures import Cell, Sample, Table
-from tests.bench.nameserver import attached
+from tests.bench.nameserver import CAPTURES, PLACES, Programs, attached, capturing
 from tests.netns.lab import Lab
 from xdpdns.loader import LoadedProgram
-from xdpdns.program import compile_program
-from xdpdns.settings import ProgramSettings
 
 ROUNDS = 5
 FRAMES = 2_000_000
@@ -73,33 +82,87 @@ def flood(lab: Lab) -> tuple[int, float]:
     return lab.quiet() - before, seconds
 
 
-def tables() -> list[Table]:
-    """Native mode only: veth takes no redirected frames for a peer without a native program."""
-    settings = ProgramSettings()
-    compiled = compile_program(settings)
-    received, rates = 0, []
-    with Lab(queues=len(os.sched_getaffinity(0))) as lab:
-        program = LoadedProgram(compiled, settings)
-        with attached(lab, program.fd, "native"):
-            for _ in range(ROUNDS):
-                frames, seconds = flood(lab)
-                received += frames
-                rates.append(frames / seconds / 1e6)
+@contextmanager
+def ours(lab: Lab, program: LoadedProgram, mode: str) -> Iterator[Callable[[], int]]:
+    """xdpdns at one place: how many queries are in its rows that were not there before."""
+    before = program.snapshot().outcomes["query"]
+
+    def counted() -> int:
         snapshot = program.snapshot()
-        program.close()
-    counted = snapshot.outcomes["query"]
-    if sum(snapshot.queries.values()) != counted:
-        raise RuntimeError("the rows do not add up to the queries")
-    share = f"{counted / received:.6f}"
-    row: tuple[Cell, ...] = (
-        "xdpdns, native",
-        Sample(tuple(rates), "M/s"),
-        received,
-        counted,
-        share,
-    )
+        if sum(snapshot.queries.values()) != snapshot.outcomes["query"]:
+            raise RuntimeError("the rows do not add up to the queries")
+        return snapshot.outcomes["query"] - before
+
+    with attached(lab, program.fd, mode):
+        yield counted
+
+
+@contextmanager
+def theirs(lab: Lab, argv: list[str]) -> Iterator[Callable[[], int]]:
+    """A tool that captures: what it said at its end."""
+    with capturing(lab, argv) as process:
+        yield lambda: said(process.log)
+        time.sleep(1.0)  # what is in its buffer is not lost
+
+
+def said(log: str) -> int:
+    """Packets that tcpdump or dnscap got, by its last lines.
+
+    dnscap prints libpcap's ps_recv, which on Linux has the dropped ones in it (pcap_stats(3PCAP)).
+    """
+    if found := re.search(r"(\d+) packets captured", log):
+        return int(found[1])
+    found = re.search(r": (\d+) recv (\d+) drop", log)
+    if not found:
+        raise RuntimeError(log)
+    return int(found[1]) - int(found[2])
+
+
+def take_frames() -> None:
+    """Let the namespace's eth0 take redirected frames without a native XDP program.
+
+    veth does with GRO on (ETHTOOL_SGRO of include/uapi/linux/ethtool.h, by SIOCETHTOOL).
+    """
+    value = ctypes.create_string_buffer(struct.pack("II", 0x2C, 1))
+    request = struct.pack("16sQ16x", b"eth0", ctypes.addressof(value))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, 0x8946, request)
+
+
+def tables() -> list[Table]:
+    programs = Programs()
+    with Lab(queues=len(os.sched_getaffinity(0))) as lab:
+        lab.server.inside(take_frames)
+        tools: dict[str, Callable[[], Any] | None] = {
+            f"xdpdns, {place}": partial(ours, lab, programs.ours[mode], mode)
+            for mode, place in PLACES.items()
+        }
+        for name, argv in CAPTURES.items():
+            installed = shutil.which(name.split()[0]) is not None
+            tools[name] = partial(theirs, lab, argv) if installed else None
+        received, counted = Counter[str](), Counter[str]()
+        rates: dict[str, list[float]] = {name: [] for name in tools}
+        for _ in range(ROUNDS):
+            for name in random.sample(list(tools), len(tools)):
+                if (tool := tools[name]) is None:
+                    continue
+                with tool() as count:
+                    frames, seconds = flood(lab)
+                counted[name] += count()
+                received[name] += frames
+                rates[name].append(frames / seconds / 1e6)
+    programs.close()
+    rows: list[tuple[Cell, ...]] = []
+    for name, tool in tools.items():
+        if tool is None:
+            rows.append((name, "not installed", "", "", ""))
+            continue
+        share = f"{counted[name] / received[name]:.6f}"
+        rate = Sample(tuple(rates[name]), "M/s")
+        rows.append((name, rate, received[name], counted[name], share))
     columns = ("tool", "frames", "received", "counted", "share")
     note = (
-        "Received: by the interface's own account. Counted: queries, and so many are in the rows."
+        "Received: by the interface's own account. Counted: by xdpdns queries, and so many are in "
+        "the rows; by the others the packets that they say they got."
     )
-    return [Table("Under overload", columns, (row,), note)]
+    return [Table("Under overload", columns, tuple(rows), note)]
