@@ -138,6 +138,7 @@ def test_a_port_in_use() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     [line] = done.stderr.splitlines()
     assert "Address already in use" in line
+    assert " error: " not in line  # the agent's line without the beginning that a log has
 
 
 def test_without_permission() -> None:

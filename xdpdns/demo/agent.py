@@ -25,6 +25,8 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 _SERVING = re.compile(r"Serving http://(\S+)/metrics")
+# as click begins an error of use, and the log of a file (logs.by_time) any other
+_ERROR = re.compile(r"^(?:\S+Z error|Error): ")
 _END_WITHIN = 5.0
 
 
@@ -93,7 +95,7 @@ class Agent:
                 return True
             if ended:
                 lines = said.strip().splitlines() or ["the agent ended without a word."]
-                raise XdpdnsError(lines[-1].removeprefix("Error: "))
+                raise XdpdnsError(_ERROR.sub("", lines[-1]))
         return False
 
     def counted(self) -> dict[str, Counter[str]]:
