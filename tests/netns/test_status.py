@@ -44,7 +44,7 @@ def agent(lab: Lab, *options: str) -> Iterator[int]:
     argv += ["--web.listen-address", "127.0.0.1:0"]
     process = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
     try:
-        wait_until("the agent attaches", lab.server.xdp_program)
+        wait_until("the agent attaches", lab.server.xdp_program, timeout=30)
         yield process.pid
     finally:
         kill_agent(process.pid)
@@ -63,8 +63,12 @@ def test_ours(lab: Lab, mode: str) -> None:
         for name in ("nl", "de", "nl"):
             argv = ["dig", "+tries=1", "+timeout=1", "@192.0.2.1", name, "NS"]
             lab.client.run(argv, check=False)
-        [program] = eth0(lab)
+        program, responses = eth0(lab)
+        assert (responses["hook"], responses["direction"]) == ("tcx", "egress")
+        assert (responses["name"], responses["ours"]) == ("xdpdns_response", True)
+        assert responses["rows"]["entries"] == 0
         assert program["id"] == lab.server.xdp_program()
+        assert (program["hook"], program["direction"]) == ("xdp", "ingress")
         assert (program["ours"], program["mode"]) == (True, mode)
         assert program["rows"] == {"entries": 2, "max_entries": 4711}
         assert [holder["pid"] for holder in program["holders"]] == [pid, *supervisors(pid)]
