@@ -9,6 +9,26 @@
 BPF_TABLE("array", u32, u64, pending, PENDING_SLOTS);
 BPF_TABLE("percpu_array", u32, struct timing, timing, 1);
 
+/*
+ * The time of a packet in nanoseconds: the kernel's, or that of a capture, which the agent writes before each packet
+ * that it replays.
+ */
+#if CAPTURE_CLOCK
+BPF_TABLE("array", u32, u64, clock, 1);
+#endif
+
+static __always_inline u64 packet_time(void)
+{
+#if CAPTURE_CLOCK
+	u32 at = 0;
+	u64 *now = clock.lookup(&at);
+
+	return now ? *now : 0;
+#else
+	return bpf_ktime_get_ns();
+#endif
+}
+
 #if !RESPONSES
 /* A query takes its slot, unless it waits there already. */
 static __always_inline void begin_waiting(u64 *slot, const struct pair *pair, struct timing *t, u64 now)
@@ -77,7 +97,7 @@ static __always_inline void time_message(const u8 *data, const struct ip_payload
 	slot = pending.lookup(&at);
 	if (!t || !slot) /* never: elements of arrays */
 		return;
-	now = timing_now(bpf_ktime_get_ns());
+	now = timing_now(packet_time());
 #if RESPONSES
 	end_waiting(slot, &pair, t, now, (ip->af == 6 ? TIMING_IPV6_UDP : TIMING_IPV4_UDP) + (ip->proto == PROTO_TCP));
 #else

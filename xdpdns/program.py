@@ -32,7 +32,7 @@ ENTRY = "xdpdns_count"
 NAMES = {"queries": "xdpdns_query", "responses": "xdpdns_response"}
 """Its name in the kernel (bpf_prog_info.name), by what it counts."""
 
-_MAPS = ("rows", "counters", "tlds", "edns_sizes", "pending", "timing")
+_MAPS = ("rows", "counters", "tlds", "edns_sizes", "pending", "timing", "clock")
 _LOAD_IMM64 = 0x18
 
 
@@ -191,7 +191,7 @@ def _compile(settings: ProgramSettings) -> Compiled:
             ctypes.sizeof(table.Key),
             ctypes.sizeof(_leaf(table)),
             settings.max_series if table is rows else table.max_entries,
-            mmapable=name == "pending",
+            mmapable=name in ("pending", "clock"),
         )
         for name, table in tables.items()
     }

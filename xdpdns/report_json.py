@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xdpdns.snapshot import Histogram, Marginals, Snapshot
+from xdpdns.snapshot import Histogram, Marginals, Snapshot, Timing
 
 
 def rows(snapshot: Snapshot) -> list[tuple[tuple[str, ...], int]]:
@@ -30,6 +30,22 @@ def to_json(snapshot: Snapshot) -> dict[str, Any]:
         "overflow": dict(snapshot.overflow),
         "folded": snapshot.folded,
         "marginals": _marginals(snapshot.marginals),
+    }
+
+
+def durations(timing: Timing) -> dict[str, Any]:
+    """How soon queries were answered: `pairing` counts them, `histograms` are in nanoseconds.
+
+    All counts are of the one query in `sample` that was timed, and nothing is scaled up.
+    """
+    results = ("tracked", "matched", "expired", "displaced", "waiting", "duplicate", "orphan")
+    return {
+        "sample": timing.sample,
+        "pairing": {result: int(getattr(timing, result)) for result in results},
+        "histograms": [
+            {"af": af, "proto": proto, **_histogram(histogram)}
+            for (af, proto), histogram in timing.durations.items()
+        ],
     }
 
 

@@ -25,6 +25,7 @@ class ProgramSettings:
         max_series: the most rows that there can be.
         exact_edns: also count every EDNS size by itself (1 MB a CPU; Snapshot.edns_sizes).
         timing: 0, or one of how many queries is timed until its response: a power of two.
+        capture_clock: take the time of a packet from the map `clock`, not from the kernel.
         side: `queries`, or `responses`.
         hook: `xdp`, or `tc` for TCX and clsact, where the kernel has made a socket buffer already.
     """
@@ -37,6 +38,7 @@ class ProgramSettings:
     max_series: int = 100_000
     exact_edns: bool = False
     timing: int = 0
+    capture_clock: bool = False
     side: str = "queries"
     hook: str = "xdp"
 
@@ -110,6 +112,7 @@ class ProgramSettings:
             f"-DRESPONSES={int(self.side == 'responses')}",
             f"-DTIMING={int(self.timing > 0)}",
             f"-DTIMING_SAMPLE={max(self.timing, 1)}",
+            f"-DCAPTURE_CLOCK={int(self.capture_clock)}",
             *(["-DEXACT_EDNS=1"] if self.exact_edns else []),
             f"-DTLD_BYTES={width}",
             f"-DTLDS_BOUNDED={int(bounded)}",

@@ -16,8 +16,8 @@ from operator import sub
 from xdpdns import kernel
 from xdpdns.snapshot import Histogram, Timing
 
-TIMED = ("pending", "timing")
-"""The maps by name: the table of waiting queries, and the counters."""
+TIMED = ("pending", "timing", "clock")
+"""The maps by name: the table of waiting queries, the counters, and a capture's time."""
 
 SLOTS = 65536
 """Queries that can wait at a time."""
@@ -50,7 +50,7 @@ class TimingReader:
 
         The table is read first: a query that leaves it meanwhile may be counted twice, never lost.
         """
-        waiting, stale = self._waiting(maps["pending"])
+        waiting, stale = self._waiting(maps["pending"], self._now(maps.get("clock")))
         raw = kernel.map_lookup(maps["timing"], bytes(4), 8 * _WORDS * self._cpus)
         words = list(struct.unpack(f"<{_WORDS * self._cpus}Q", raw))
         total = [sum(words[at::_WORDS]) for at in range(_WORDS)]
@@ -79,12 +79,41 @@ class TimingReader:
         )
 
     @staticmethod
-    def _waiting(fd: int) -> tuple[int, int]:
+    def _now(clock: int | None) -> int:
+        """The kernel's time, or that of a capture's last packet (ProgramSettings.capture_clock)."""
+        if clock is None:
+            return time.monotonic_ns()
+        return int.from_bytes(kernel.map_lookup(clock, bytes(4), 8), "little")
+
+    @staticmethod
+    def _waiting(fd: int, now_ns: int) -> tuple[int, int]:
         """How many queries wait, and how many have done so for too long."""
         with mmap.mmap(fd, 8 * SLOTS, mmap.MAP_SHARED, mmap.PROT_READ) as table:
             words = array("Q", table[:])
-        now = time.monotonic_ns() >> SHIFT & _CLOCK_MASK
+        now = now_ns >> SHIFT & _CLOCK_MASK
         times = [word >> 32 for word in words if word]
         ages = map(_CLOCK_MASK.__and__, map(sub, repeat(now), times))
         stale = sum(map(_TIMEOUT.__le__, ages))
         return len(times) - stale, stale
+
+
+class CaptureClock:
+    """Sets the time of the packets that are replayed, in the map `clock`; a context manager.
+
+    The map is a page of memory here: to set it costs no system call.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._page = mmap.mmap(fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        self._time = memoryview(self._page).cast("Q")
+
+    def set(self, nanoseconds: int) -> None:
+        """The time of the packets that follow, in nanoseconds since some moment in the past."""
+        self._time[0] = nanoseconds
+
+    def __enter__(self) -> CaptureClock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._time.release()
+        self._page.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from xdpdns import kernel, present, vocab
+from xdpdns import kernel, present_replay, vocab
 from xdpdns.loader import LoadedProgram
 from xdpdns.plan import map_bytes, maps, plan
 from xdpdns.program import compile_program
@@ -93,8 +93,8 @@ def test_a_scrape_is_as_large_as_planned(exact_edns: bool) -> None:
     while len(rows) < made.rows:
         row = tuple(random.choice(values.get(label, ["0", "1"])) for label in settings.labels)
         rows[row] = random.randrange(10**6, 10**7)
-    text = present.prometheus(replace(snapshot, queries=rows), "eth0")
+    text = present_replay.prometheus(replace(snapshot, queries=rows), "eth0")
     series = [line for line in text.splitlines() if not line.startswith("#")]
-    # present.prometheus() has no interface_info, which the agent has
+    # present_replay.prometheus() has no interface_info, which the agent has
     assert len(series) + 1 - made.rows == pytest.approx(made.other_series, abs=2)
     assert len(text) == pytest.approx(made.scrape_bytes, rel=0.02)

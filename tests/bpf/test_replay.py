@@ -1,5 +1,7 @@
 """Replay against a program of a few instructions: it counts packets and bytes and lets them pass.
 
+And against the product's own, in what replay adds to them: two at once, and the capture's time.
+
 What the product's own program makes of captures is judged in tests/truth.
 """
 
@@ -9,16 +11,22 @@ import os
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests import packets
+from tests.truth.loading import compiled, load
 from tests.unit.test_capture import block, enhanced, interface, pcap, section
 from xdpdns import kernel
 from xdpdns.errors import CaptureError, KernelError
+from xdpdns.loader import LoadedProgram
 from xdpdns.replay import LONGEST_FRAME, ReplayResult, replay, to_json
-from xdpdns.snapshot import Histogram, Marginals, Snapshot
+from xdpdns.settings import ProgramSettings
+from xdpdns.snapshot import Histogram, Marginals, Snapshot, Timing
+from xdpdns.timing import CaptureClock
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -237,3 +245,88 @@ def test_a_program_that_does_not_let_packets_pass_is_a_bug(tmp_path: Path) -> No
             replay([write(tmp_path / "a.pcap", pcap([(S, FRAME)]))], dropping)
     finally:
         dropping.close()
+
+
+QUERY = packets.frame4(packets.dns_query("example.com", packets.A))
+RESPONSE = packets.ethernet(
+    packets.ipv4(
+        packets.udp(packets.dns_query("example.com", packets.A, qr=1), sport=53, dport=40000),
+        back=True,
+    )
+)
+MS = 1_000_000
+
+
+def both(paths: list[Path]) -> ReplayResult:
+    """Both of the product's programs, all responses timed."""
+    queries = ProgramSettings(timing=1, capture_clock=True)
+    responses = replace(queries, side="responses", labels=("rcode",))
+    with (
+        load(queries) as asked,
+        closing(LoadedProgram(compiled(responses), responses, shared=asked.maps)) as answered,
+        CaptureClock(asked.maps["clock"]) as clock,
+    ):
+        return replay(paths, asked, responses=answered, clock=clock)
+
+
+def timed(result: ReplayResult) -> Timing:
+    assert result.responses is not None
+    timing = result.responses.timing
+    assert timing is not None
+    assert timing.tracked == timing.matched + timing.expired + timing.displaced + timing.waiting
+    return timing
+
+
+def test_both_programs_see_every_packet(tmp_path: Path) -> None:
+    frames = [(S, QUERY), (S + 30 * MS, RESPONSE), (S + 40 * MS, QUERY[:10])]
+    result = both([write(tmp_path / "a.pcap", pcap(frames))])
+    found = [result.snapshot, result.responses]
+    for snapshot, names in zip(
+        found, (("query", "other_port"), ("other_port", "response")), strict=True
+    ):
+        assert snapshot is not None
+        seen = {name: n for name, n in snapshot.outcomes.items() if n}
+        assert seen == dict.fromkeys((*names, "eth_truncated"), 1)
+    assert result.packets == 3
+    made = to_json(result)
+    assert made["responses"]["rows"] == [{"rcode": "NODATA", "count": 1}]
+    assert made["durations"]["pairing"]["matched"] == 1
+
+
+def test_time_is_the_captures(tmp_path: Path) -> None:
+    """Not that of the replay: 30 ms, to the clock's 1024 ns."""
+    frames = [(S, QUERY), (S + 30 * MS, RESPONSE)]
+    timing = timed(both([write(tmp_path / "a.pcap", pcap(frames))]))
+    assert abs(timing.durations["ipv4", "udp"].sum - 30 * MS) < 1024
+
+
+def test_files_are_merged_by_time(tmp_path: Path) -> None:
+    """A file for each direction; the responses' is named first."""
+    out = [(S + n * S + MS, RESPONSE) for n in range(5)]
+    into = [(S + n * S, QUERY) for n in range(5)]
+    paths = [write(tmp_path / "out", pcap(out)), write(tmp_path / "in", pcap(into))]
+    timing = timed(both(paths))
+    assert (timing.matched, timing.orphan, timing.waiting) == (5, 0, 0)
+    assert abs(timing.durations["ipv4", "udp"].sum - 5 * MS) < 5 * 1024
+
+
+def test_a_little_out_of_order_is_at_once(tmp_path: Path) -> None:
+    frames = [(S + 2 * MS, QUERY), (S + MS, RESPONSE)]
+    timing = timed(both([write(tmp_path / "a.pcap", pcap(frames))]))
+    assert timing.matched == 1
+    assert timing.durations["ipv4", "udp"].sum == 0
+
+
+def test_another_capture_in_the_same_file(tmp_path: Path) -> None:
+    """Its clock goes back: nothing of the one before is answered in it."""
+    frames = [(100 * S, QUERY), (50 * S, RESPONSE), (50 * S, QUERY), (50 * S + MS, RESPONSE)]
+    timing = timed(both([write(tmp_path / "a.pcap", pcap(frames))]))
+    assert (timing.matched, timing.expired, timing.orphan) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(("after", "result"), [(8 * S, "waiting"), (9 * S, "expired")])
+def test_unanswered(tmp_path: Path, after: int, result: str) -> None:
+    """It waits or has expired by the time of the last packet."""
+    frames = [(S, QUERY), (S + after, bytes(60))]
+    timing = timed(both([write(tmp_path / "a.pcap", pcap(frames))]))
+    assert getattr(timing, result) == timing.tracked == 1

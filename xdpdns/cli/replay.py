@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Any
 
 import click
 
+from xdpdns import roles, vocab
 from xdpdns.cli.options import (
     log_to_stderr,
     output_option,
@@ -14,6 +17,7 @@ from xdpdns.cli.options import (
     program_options,
     program_settings,
 )
+from xdpdns.cli.types import Names
 
 log = logging.getLogger(__name__)
 
@@ -21,39 +25,84 @@ log = logging.getLogger(__name__)
 @click.command(short_help="Run captures through the program that counts live traffic.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
 @output_option("prometheus")
+@click.option(
+    "--responses/--no-responses",
+    default=True,
+    show_default=True,
+    help="Count responses too, by a second program through which every packet goes.",
+)
+@click.option(
+    "--response-labels",
+    type=Names(vocab.RESPONSE_DIMENSIONS),
+    default=",".join(roles.RESPONSE_LABELS),
+    show_default=True,
+    metavar="LIST",
+    help=f"The labels of responses, from {','.join(vocab.RESPONSE_DIMENSIONS)}.",
+)
+@click.option(
+    "--latency-sample",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Time the responses to one query in N (a power of two; 1: all of them, 0: none), by the "
+    "time of the capture.",
+)
 @program_options
-def replay(files: tuple[str, ...], output: str, **options: Any) -> None:
-    """Run captures through the very program that counts live traffic.
+def replay(
+    files: tuple[str, ...],
+    output: str,
+    responses: bool,
+    response_labels: tuple[str, ...],
+    latency_sample: int,
+    **options: Any,
+) -> None:
+    """Run captures through the very programs that count live traffic.
 
     Reads pcap and pcapng, also .gz, .xz and .zst: Ethernet, Linux cooked, raw IP, BSD null. Several
-    files are one traffic. Needs root, for the kernel runs the program.
+    files are one traffic. Every packet is looked at as a query and as a response. Needs root, for
+    the kernel runs the programs.
 
     \b
     Examples:
       xdpdns replay trace.pcap
+      xdpdns replay --latency-sample 1 in.pcap out.pcap
       xdpdns replay --output json --tlds all day1.pcap.gz day2.pcap.gz | jq .packets
     """  # noqa: D301  \b is for click: keep these lines
     log_to_stderr(False)
-    from xdpdns import kernel, present
+    from xdpdns import kernel, present, present_replay
     from xdpdns.loader import LoadedProgram
-    from xdpdns.program import compile_program
+    from xdpdns.program import Compilation
     from xdpdns.replay import replay as run
     from xdpdns.replay import to_json
+    from xdpdns.timing import CaptureClock
 
-    settings = program_settings(options)
+    queries = replace(program_settings(options), timing=latency_sample, capture_clock=True)
+    sides = roles.programs(
+        "server", queries, responses=responses, response_labels=response_labels
+    ).values()
     kernel.require_root()
-    program = LoadedProgram(compile_program(settings), settings)
-    try:
-        with present.progress("Replaying") as advance:
-            result = run(files, program, advance)
-    finally:
-        program.close()
+    # Both at XDP: at TC the kernel makes a socket buffer of each packet first.
+    settings = [replace(side, hook="xdp") for side in sides]
+    with ExitStack() as stack:
+        compilations = [stack.enter_context(closing(Compilation(one))) for one in settings]
+        programs: list[LoadedProgram] = []
+        for compilation, one in zip(compilations, settings, strict=True):
+            shared = programs[0].maps if programs else None
+            program = LoadedProgram(compilation.result(), one, shared=shared)
+            programs.append(stack.enter_context(closing(program)))
+        clock = None
+        if "clock" in programs[0].maps:
+            clock = stack.enter_context(CaptureClock(programs[0].maps["clock"]))
+        advance = stack.enter_context(present.progress("Replaying"))
+        result = run(files, programs[0], advance, programs[1] if responses else None, clock)
     if output == "json":
         print_json(to_json(result))
     elif output == "prometheus":
-        click.echo(present.prometheus(result.snapshot, "replay"), nl=False)
+        text = present_replay.prometheus(result.snapshot, "replay", result.responses)
+        click.echo(text, nl=False)
     else:
-        present.counters(result.snapshot, result.packets)
+        present_replay.show(result)
     for warning in result.warnings:
         log.warning("%s", warning)
     if result.warnings:

@@ -1,0 +1,110 @@
+"""What a replay counted, for people and for Prometheus."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+
+from rich.console import Console
+from rich.table import Table
+
+from xdpdns.exposition import render
+from xdpdns.families import InterfaceState, families
+from xdpdns.replay import ReplayResult
+from xdpdns.snapshot import Snapshot, Timing
+
+TOP = 15
+"""Lines of a table of values; the rest is summed in one line."""
+
+
+def prometheus(queries: Snapshot, interface: str, responses: Snapshot | None = None) -> str:
+    """The counters in the text format 0.0.4, as if they were those of a server's interface."""
+    failures: list[Exception] = []
+    states = [
+        InterfaceState(interface, up=True, mode="replay", snapshot=snapshot, direction=direction)
+        for direction, snapshot in (("ingress", queries), ("egress", responses))
+        if snapshot is not None
+    ]
+    text = render(
+        families(states, lambda _name, error: failures.append(error)),
+        False,
+        lambda _name, error: failures.append(error),
+    )
+    if failures:
+        raise failures[0]
+    return text.decode()
+
+
+def show(result: ReplayResult) -> None:
+    """Print a table of outcomes and one of each dimension, of queries and then of responses."""
+    # Where nobody sets a width (a pipe, a log), lines may be as long as they need.
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    _counters(console, result.snapshot, f"{result.packets:,} packets", "queries")
+    if result.responses is not None:
+        title = "the same packets, looked at for responses"
+        _counters(console, result.responses, title, "responses")
+        if result.responses.timing is not None:
+            _durations(console, result.responses.timing)
+
+
+def _counters(console: Console, snapshot: Snapshot, title: str, side: str) -> None:
+    outcomes = {name: count for name, count in snapshot.outcomes.items() if count}
+    console.print(_table(title, "outcome", Counter(outcomes)))
+    counted = sum(snapshot.queries.values())
+    for index, name in enumerate(snapshot.dimensions):
+        values: Counter[str] = Counter()
+        for labels, count in snapshot.queries.items():
+            values[labels[index]] += count
+        if values:
+            console.print(_table(f"{counted:,} {side} by {name}", name, values))
+    lost = sum(snapshot.overflow.values())
+    if lost or snapshot.folded:
+        console.print(
+            f"{snapshot.folded:,} {side} were folded into ~other and {lost:,} are in no row: "
+            "raise --max-series.",
+            style="yellow",
+        )
+
+
+def _durations(console: Console, timing: Timing) -> None:
+    """What became of the timed queries, and how soon they were answered."""
+    results = ("matched", "expired", "displaced", "waiting")
+    pairing = Counter({name: getattr(timing, name) for name in results if getattr(timing, name)})
+    timed = f"{timing.tracked:,} timed queries (one in {timing.sample})"
+    console.print(_table(timed, "result", pairing))
+    console.print(
+        f"{timing.duplicate:,} queries came again while they waited; no query waited for "
+        f"{timing.orphan:,} responses."
+    )
+    for (af, proto), histogram in timing.durations.items():
+        edges = [*(f"below {_seconds(bound)}" for bound in histogram.bounds), "longer"]
+        times = {edge: n for edge, n in zip(edges, histogram.counts, strict=True) if n}
+        if times:
+            title = f"{histogram.count:,} response times over {af} and {proto}"
+            console.print(_table(title, "time", Counter(times), by_count=False))
+
+
+def _seconds(nanoseconds: int) -> str:
+    """A time in the unit in which it has one to three places before the point."""
+    for unit, size in (("s", 1e9), ("ms", 1e6)):
+        if nanoseconds >= size:
+            return f"{nanoseconds / size:.3g} {unit}"
+    return f"{nanoseconds / 1e3:.3g} us"
+
+
+def _table(title: str, column: str, values: Counter[str], *, by_count: bool = True) -> Table:
+    """Values with their shares: the most frequent first, or all in their own order."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column(column, min_width=24)
+    table.add_column("count", justify="right", min_width=12)
+    table.add_column("share", justify="right")
+    table.add_column("", no_wrap=True)
+    total = sum(values.values()) or 1
+    top = values.most_common(TOP) if by_count else list(values.items())
+    rest = total - sum(count for _, count in top)
+    if len(values) > len(top):
+        top.append((f"({len(values) - len(top)} more)", rest))
+    for value, count in top:
+        share = count / total
+        table.add_row(value, f"{count:,}", f"{share:7.2%}", "█" * round(share * 30))
+    return table
