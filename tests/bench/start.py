@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.bench.figures import Sample, Table, verdict
 from tests.bench.rows import fill
-from tests.netns.actors import XDPDNS
+from tests.netns.actors import XDPDNS, supervisors
 from tests.netns.lab import Lab, Process
 from tests.netns.scrape import PORT
 from xdpdns import kernel
@@ -63,16 +63,18 @@ class Agent:
             return len(answer.read())
 
     def cpu(self) -> float:
-        """Seconds of CPU of all its threads so far, to the nanosecond (fs/proc/base.c)."""
-        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        """Seconds of CPU of all threads of both processes, to the nanosecond (fs/proc/base.c)."""
+        pids = [self.process.pid, *supervisors(self.process.pid)]
+        tasks = [task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
     def resident(self) -> float:
-        """Resident memory in megabytes."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
-        assert found
-        return int(found[1]) / 1e3
+        """Resident memory of the process that serves, in megabytes."""
+        return resident(self.process.pid)
+
+    def resident_supervisor(self) -> float:
+        """Resident memory of the process that attaches and watches, in megabytes."""
+        return sum(map(resident, supervisors(self.process.pid)))
 
     def fill(self, layout: Layout, count: int) -> None:
         """Give it so many rows."""
@@ -90,6 +92,12 @@ class Agent:
         with suppress(RemoteDisconnected):
             self._http.close()
         self.process.stop()
+
+
+def resident(pid: int) -> float:
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1]) / 1e3
 
 
 def per_second(agent: Agent, every: float | None) -> float:
@@ -113,13 +121,14 @@ def per_scrape(agent: Agent) -> float:
 
 def tables() -> list[Table]:
     layout = compile_program(ProgramSettings()).key
-    attached, scraped, resident = [], [], []
+    attached, scraped, serving, watching = [], [], [], []
     with Lab() as lab:
         for _ in range(STARTS):
             agent = Agent(lab)
             attached.append(agent.attached)
             scraped.append(agent.first_scrape)
-            resident.append(agent.resident())
+            serving.append(agent.resident())
+            watching.append(agent.resident_supervisor())
             agent.close()
         agent = Agent(lab)
         agent.fill(layout, 1000)
@@ -135,12 +144,16 @@ def tables() -> list[Table]:
     rows = (
         ("exec to attached", Sample(tuple(attached), "s"), ""),
         ("exec to the end of the first scrape", first, verdict(first, 1.0)),
-        ("resident memory after it", Sample(tuple(resident), "MB"), ""),
+        ("resident memory after it", Sample(tuple(serving), "MB"), ""),
+        ("resident memory of the supervisor", Sample(tuple(watching), "MB"), ""),
         ("resident memory with 10,000 rows", loaded, ""),
         ("one CPU's share, 10 scrapes/s, 1,000 rows", ten, verdict(ten, 2.0)),
         ("CPU an hour, nobody scrapes", idle, ""),
         ("CPU an hour of 240 scrapes, 10,000 rows", each, ""),
         ("CPU an hour, scraped every 15 s, 10,000 rows", idle + each, ""),
     )
-    note = "Scrapes ask for gzip, like Prometheus's. Hours are computed from seconds."
+    note = (
+        "CPU is that of both processes. Scrapes ask for gzip, like Prometheus's. Hours are "
+        "computed from seconds."
+    )
     return [Table("The agent, at start and at rest", ("figure", "value", "goal"), rows, note)]
