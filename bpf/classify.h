@@ -21,29 +21,33 @@ struct features {
 	u64 size;  /* bytes of the message */
 	u64 header2;
 	u64 header3;
+	u32 ports; /* source and destination, in memory order */
 };
 
-/*
- * Layer by layer to the message: where it begins, as the bytes beyond MESSAGE_AT_MIN, and its length. `tags` is the
- * number of VLAN tags that are not in the frame but beside it.
- */
+/* The layers below the transport, to which the cursor moves. `tags` VLAN tags are not in the frame but beside it. */
+static __always_inline enum outcome parse_network(struct cursor *c, const u8 *data, u64 tags, struct ip_payload *ip)
+{
+	enum outcome bad;
+	u16 ethertype;
+
+	bad = parse_eth(c, tags, &ethertype);
+	if (bad)
+		return bad;
+	ip->addrs = c->pos - data + (ethertype == ETHERTYPE_IPV4 ? IPV4_ADDRS : IPV6_ADDRS);
+	if (ethertype == ETHERTYPE_IPV4)
+		return parse_ipv4(c, ip);
+	if (ethertype == ETHERTYPE_IPV6)
+		return parse_ipv6(c, ip);
+	return END(NOT_IP);
+}
+
+/* Layer by layer to the message: where it begins, as the bytes beyond MESSAGE_AT_MIN, and its length. */
 static __always_inline enum outcome parse_layers(const u8 *data, const u8 *end, u64 tags, struct ip_payload *ip,
 						 u64 *beyond, u64 *len)
 {
 	struct cursor c = {.pos = data, .end = end};
-	enum outcome bad;
-	u16 ethertype;
+	enum outcome bad = parse_network(&c, data, tags, ip);
 
-	bad = parse_eth(&c, tags, &ethertype);
-	if (bad)
-		return bad;
-	ip->addrs = c.pos - data + (ethertype == ETHERTYPE_IPV4 ? IPV4_ADDRS : IPV6_ADDRS);
-	if (ethertype == ETHERTYPE_IPV4)
-		bad = parse_ipv4(&c, ip);
-	else if (ethertype == ETHERTYPE_IPV6)
-		bad = parse_ipv6(&c, ip);
-	else
-		return END(NOT_IP);
 	if (bad)
 		return bad;
 	if (ip->proto != PROTO_UDP)
@@ -71,26 +75,19 @@ static __always_inline bool locate(struct message *m, const u8 *data, const u8 *
 	m->start = base + beyond;
 	m->frame_end = end;
 	m->len = len;
-	if (len < DNS_HEADER || m->start + DNS_HEADER > end)
-		return false;
-	m->ports = load32(m->start - UDP_HEADER);
-	return true;
+	return len >= DNS_HEADER && m->start + DNS_HEADER <= end;
 }
 
-/* From the frame to the question and the OPT record; what is found stays in `ip`, `m` and `f`. */
-static __always_inline enum outcome classify(const u8 *data, const u8 *end, u64 tags, struct ip_payload *ip,
-					     struct message *m, struct features *f)
+/* From the message's place to the question and the OPT record; what is found stays in `ip`, `m` and `f`. */
+static __always_inline enum outcome classify_message(const u8 *data, const u8 *end, u64 beyond, u64 len,
+						     struct ip_payload *ip, struct message *m, struct features *f)
 {
 	enum outcome bad;
-	u64 counts, beyond, len, first;
+	u64 counts, first;
 
-	bad = parse_plain(data, end, ip, &beyond, &len);
-	if (bad == NOT_PLAIN)
-		bad = parse_layers(data, end, tags, ip, &beyond, &len);
-	if (bad)
-		return bad;
 	if (!locate(m, data, end, beyond, len))
 		return END(DNS_TRUNCATED);
+	f->ports = load32(m->start - UDP_HEADER); /* of TCP, the caller knows */
 #if TIMING
 	/* the family will be asked for: known, it would split all that follows */
 	blur(ip->af, data, 7);
@@ -111,6 +108,21 @@ static __always_inline enum outcome classify(const u8 *data, const u8 *end, u64 
 	parse_edns(m, &f->question, counts, &f->edns, &first);
 	f->rcode = rcode_of(f->header2, f->header3, counts, &f->edns, first);
 	return OUTCOME_GO_ON;
+}
+
+/* From a frame to all of that, where it holds a message over UDP. */
+static __always_inline enum outcome classify(const u8 *data, const u8 *end, u64 tags, struct ip_payload *ip,
+					     struct message *m, struct features *f)
+{
+	enum outcome bad;
+	u64 beyond, len;
+
+	bad = parse_plain(data, end, ip, &beyond, &len);
+	if (bad == NOT_PLAIN)
+		bad = parse_layers(data, end, tags, ip, &beyond, &len);
+	if (bad)
+		return bad;
+	return classify_message(data, end, beyond, len, ip, m, f);
 }
 
 #endif

@@ -29,6 +29,9 @@ enum version_index { VERSION_NO_EDNS, VERSION_0, VERSION_1, VERSION_OTHER, VERSI
 /* Why a query is in no row. */
 enum overflow_index { OVERFLOW_MAP_FULL, OVERFLOW_MAP_ERROR, OVERFLOW_COUNT };
 
+/* The elements of the map: packets, with the messages over UDP; and messages over TCP. */
+enum counters_index { COUNTERS_PACKETS, COUNTERS_TCP, COUNTERS_COUNT };
+
 struct counters {
 	u64 outcome[OUTCOME_COUNT];		    /* packets; that of OUTCOME_QUERY stays 0 */
 	u64 header[HEADER_VALUES];		    /* messages by HEADER_INDEX */

@@ -29,7 +29,6 @@ struct message {
 	const u8 *start;     /* its header is whole */
 	const u8 *frame_end; /* what the verifier knows */
 	u64 len;	     /* what the headers say: never more than the frame holds */
-	u32 ports;	     /* source and destination, in memory order */
 };
 
 struct question {

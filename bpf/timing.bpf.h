@@ -89,7 +89,7 @@ static __always_inline void time_message(const u8 *data, const struct ip_payload
 	/* queries only, of those that have an answer: QR is set in answers that come to a server's port */
 	if (f->header2 & (RESPONSES ? HEADER2_OPCODE : HEADER2_QR))
 		return;
-	pair_of(data, ip, m, &f->question, &pair);
+	pair_of(data, ip, m, f, &pair);
 	if (!pair.sampled)
 		return;
 	t = timing.lookup(&at);

@@ -108,22 +108,22 @@ static __always_inline u64 hash_question(const struct message *m, const struct q
 }
 
 static __always_inline void pair_of(const u8 *data, const struct ip_payload *ip, const struct message *m,
-				    const struct question *q, struct pair *pair)
+				    const struct features *f, struct pair *pair)
 {
 	u64 tuple, at = ip->addrs;
 	const u8 *addrs;
 
 	pair->sampled = false;
 	addrs = data + at;
-	tuple = hash_tuple(ip->af, addrs, m->frame_end, m->ports, load16(m->start));
+	tuple = hash_tuple(ip->af, addrs, m->frame_end, f->ports, load16(m->start));
 	if (!tuple || tuple >> 48 & (TIMING_SAMPLE - 1))
 		return;
 	pair->sampled = true;
 	pair->slot = tuple >> 32 & (PENDING_SLOTS - 1);
 	pair->mark = (tuple & WORD_TUPLE) | WORD_SET;
-	pair->question = q->name_len;
+	pair->question = f->question.name_len;
 	if (pair->question)
-		pair->mark |= hash_question(m, q) >> 56;
+		pair->mark |= hash_question(m, &f->question) >> 56;
 }
 
 static __always_inline u64 timing_now(u64 nanoseconds)

@@ -34,7 +34,15 @@
 /* The most of a packet that is gathered for reading: a page, as XDP sees it. */
 #define GATHER_MAX 4096
 
-BPF_TABLE("percpu_array", u32, struct counters, counters, 1);
+BPF_TABLE("percpu_array", u32, struct counters, counters, COUNTERS_COUNT);
+
+/* Programs to go on in: for TCP segments, and this one again. */
+#define TAIL_TCP   0
+#define TAIL_AGAIN 1
+#define TAILS	   2
+#if TCP || HOOK_TC
+BPF_PROG_ARRAY(tails, TAILS);
+#endif
 
 #if EXACT_EDNS
 BPF_TABLE("percpu_array", u32, struct edns_sizes, edns_sizes, EDNS_SIZES_ELEMENTS);
@@ -85,21 +93,18 @@ static __always_inline void count_edns_size(const struct features *f)
 #endif
 
 /*
- * At TC a packet's bytes may lie in pieces (a driver that splits headers, a segment made of pages): those that a
- * message can be read from are brought together first. It is the only way to see them; what the packet says doesn't
- * change.
+ * At TC a packet's bytes may lie in pieces (a driver that splits headers, a segment made of pages), of which a program
+ * sees the first. Those that a message can be read from are brought together, in packets that have one, for the program
+ * to begin again. It is the only way to see them; what the packet says doesn't change.
  */
-static __always_inline void gather(CONTEXT *ctx)
-{
 #if HOOK_TC
-	u64 len = ctx->len;
+static __always_inline bool is_scattered(CONTEXT *ctx, u64 outcome)
+{
+	u64 len = ctx->len < GATHER_MAX ? ctx->len : GATHER_MAX;
 
-	if (len > GATHER_MAX)
-		len = GATHER_MAX;
-	if (ctx->data_end - ctx->data < len)
-		bpf_skb_pull_data(ctx, len); /* a failure leaves the packet as it was, to be read as far as it goes */
-#endif
+	return ctx->data_end - ctx->data < len && outcome != OUTCOME_OTHER_PORT && outcome != OUTCOME_NOT_UDP;
 }
+#endif
 
 /* VLAN tags that the kernel has taken out of the frame: at TC the outermost one is beside it. */
 static __always_inline u64 tags_beside(CONTEXT *ctx)
@@ -111,35 +116,63 @@ static __always_inline u64 tags_beside(CONTEXT *ctx)
 #endif
 }
 
-int xdpdns_count(CONTEXT *ctx)
+/* A message that parsed whole: timed, and counted by all its features. */
+static __always_inline void count_whole(CONTEXT *ctx, const struct ip_payload *ip, const struct message *m,
+					const struct features *f, struct counters *c)
 {
 	struct stats_key key;
+
+	/* the frame's start once more: what the verifier learned of the other since would split the walk */
+	time_message((const u8 *)(long)ctx->data, ip, m, f);
+	count_header(c, f);
+	make_key(&key, ip, m, f);
+	count_marginals(c, f);
+#if EXACT_EDNS
+	count_edns_size(f);
+#endif
+	if (!count_in_row(&key))
+		count_unknown(&key, c);
+}
+
+static __always_inline void count_bad(u64 outcome, const struct features *f, struct counters *c)
+{
+	c->outcome[outcome] += 1;
+	if (outcome >= OUTCOME_HEADER_SEEN)
+		count_header(c, f);
+}
+
+#include "tcp.bpf.h"
+
+int xdpdns_count(CONTEXT *ctx)
+{
+	const u8 *data = (const u8 *)(long)ctx->data, *end = (const u8 *)(long)ctx->data_end;
 	struct ip_payload ip;
 	struct message m;
 	struct features f;
 	u64 outcome;
 	struct counters *c;
-	u32 zero = 0;
+	u32 packets = COUNTERS_PACKETS;
 
-	gather(ctx);
-	outcome = classify((const u8 *)(long)ctx->data, (const u8 *)(long)ctx->data_end, tags_beside(ctx), &ip, &m, &f);
-	c = counters.lookup(&zero);
+	outcome = classify(data, end, tags_beside(ctx), &ip, &m, &f);
+	c = counters.lookup(&packets);
 	if (!c) /* an array's first element is always there; the verifier doesn't know */
 		return GO_ON;
-	if (outcome != OUTCOME_QUERY) {
-		c->outcome[outcome] += 1;
-		if (outcome >= OUTCOME_HEADER_SEEN)
-			count_header(c, &f);
+#if HOOK_TC
+	if (is_scattered(ctx, outcome)) {
+		if (!bpf_skb_pull_data(ctx, ctx->len < GATHER_MAX ? ctx->len : GATHER_MAX))
+			tails.call(ctx, TAIL_AGAIN);
+		c->outcome[outcome ? outcome : OUTCOME_DNS_TRUNCATED] += 1; /* no memory: it stays cut */
 		return GO_ON;
 	}
-	time_message((const u8 *)(long)ctx->data, &ip, &m, &f);
-	count_header(c, &f);
-	make_key(&key, &ip, &m, &f);
-	count_marginals(c, &f);
-#if EXACT_EDNS
-	count_edns_size(&f);
 #endif
-	if (!count_in_row(&key))
-		count_unknown(&key, c);
+	if (outcome != OUTCOME_GO_ON) {
+#if TCP
+		if (outcome == OUTCOME_TCP)
+			tails.call(ctx, TAIL_TCP);
+#endif
+		count_bad(outcome, &f, c);
+		return GO_ON;
+	}
+	count_whole(ctx, &ip, &m, &f, c);
 	return GO_ON;
 }

@@ -71,6 +71,19 @@ PACKETS = Metric(
     "Packets that the program saw, each with exactly one outcome; `query` and `response` are "
     "counted.",
 )
+TCP_SEGMENTS = Metric(
+    "xdpdns_tcp_segments_total",
+    "counter",
+    (*_PROGRAM, "segment"),
+    "TCP segments to a watched port (of responses: from one) by what they are.",
+)
+TCP_MESSAGES = Metric(
+    "xdpdns_tcp_messages_total",
+    "counter",
+    (*_PROGRAM, "outcome"),
+    "Messages over TCP by outcome, as packets have it; `split` ones no segment held whole, and "
+    "nothing else is known of them.",
+)
 OPCODES = Metric(
     "xdpdns_query_opcodes_total",
     "counter",
@@ -204,6 +217,8 @@ CATALOGUE: tuple[Metric, ...] = (
     QUERIES,
     RESPONSES,
     PACKETS,
+    TCP_SEGMENTS,
+    TCP_MESSAGES,
     OPCODES,
     CLASSES,
     FLAGS,

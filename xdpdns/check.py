@@ -163,7 +163,7 @@ def _proof(machine: Machine, possible: bool) -> Need:
     if sum(rows.values()) != 1:
         found = f"a query was counted {sum(rows.values())} times"
         return Need(name, False, found, "please report it, with this table")
-    found = f"compiled in {compiled.seconds:.1f} s, {len(compiled.insns) // 8:,} instructions"
+    found = f"compiled in {compiled.seconds:.1f} s, {len(compiled.main.insns) // 8:,} instructions"
     found += f", {verified:,} verified; " if verified else "; "
     return Need(name, True, found + "it counted a query")
 

@@ -18,13 +18,16 @@ import dns.opcode
 from xdpdns import kernel, vocab
 from xdpdns.layout import Field, Layout
 from xdpdns.settings import ProgramSettings
-from xdpdns.snapshot import EdnsSizes, Histogram, Marginals, Snapshot
+from xdpdns.snapshot import EdnsSizes, Histogram, Marginals, Snapshot, Tcp
 from xdpdns.timing import TimingReader
 
 # The order of enum qclass_index, version_index and overflow_index in bpf/counters.h.
 QCLASSES = ("IN", "CH", "HS", "NONE", "ANY", vocab.OTHER)
 EDNS_VERSIONS = (vocab.NO_EDNS, "0", "1", vocab.OTHER, vocab.EDNS_UNSEEN)
 OVERFLOWS = ("map_full", "map_error")
+
+# enum counters_index of bpf/counters.h
+_PACKETS, _TCP = 0, 1
 
 SIZE_STEP = 16
 """Bytes that a bucket of the query size spans (bpf/counters.h)."""
@@ -81,7 +84,7 @@ class Decoder:
         queries = self._rows(maps[self._settings.side])
         sizes = self._edns_sizes(maps["edns_sizes"]) if self._settings.exact_edns else None
         return replace(
-            self._with_counters(queries, maps["counters"]),
+            self._with_counters(queries, maps),
             edns_sizes=sizes,
             timing=self._timing.read(maps) if self._timing else None,
         )
@@ -123,51 +126,82 @@ class Decoder:
         )
         return array("Q", total.to_bytes(size, "little"))
 
-    def _with_counters(self, queries: dict[tuple[str, ...], int], fd: int) -> Snapshot:
-        words = self._sum_element(fd, 0, self._counters.size)
-
-        def member(name: str) -> list[int]:
-            field: Field = self._counters.fields[name]
-            return words[field.offset // 8 : field.offset // 8 + field.count].tolist()
-
-        # Of the 2048 values traffic has but a few, and this runs at every scrape.
-        header = [(value, count) for value, count in enumerate(member("header")) if count]
-        question = member("question")
-        name_length = _exact(member("name_len"))
-        side = self._settings.side
-        outcomes = dict(zip(vocab.outcomes(), member("outcome"), strict=True))
-        outcomes = {name: outcomes[name] for name in vocab.outcomes_of(side)}
-        # The program spares itself a counter: a counted message is in exactly one of name_len.
-        outcomes[vocab.COUNTED[side]] += name_length.count
-        versions = len(EDNS_VERSIONS)
-        marginals = Marginals(
-            opcodes=_opcodes(header),
-            flags={
-                flag: sum(count for value, count in header if value & bit)
-                for flag, bit in _HEADER_FLAGS.items()
-            },
-            classes={
-                name: sum(question[at * versions : (at + 1) * versions])
-                for at, name in enumerate(QCLASSES)
-            },
-            edns_versions={
-                name: sum(question[at::versions]) for at, name in enumerate(EDNS_VERSIONS)
-            },
-            size=_sizes(member("size"), member("large"), member("large_sum")[0]),
-            name_length=name_length,
-            name_labels=_exact(member("name_labels")),
-            header2=tuple(_header2(header)),
-        )
+    def _with_counters(
+        self, queries: dict[tuple[str, ...], int], maps: Mapping[str, int]
+    ) -> Snapshot:
+        settings, side = self._settings, self._settings.side
+        packets = _Members(self._element(maps, _PACKETS), self._counters)
+        outcomes = _outcomes(packets, side)
+        tcp = None
+        if settings.tcp:
+            messages = _Members(self._element(maps, _TCP), self._counters)
+            tcp = self._tcp(maps["tcp"], _outcomes(messages, side))
+            packets = packets + messages
         return Snapshot(
-            dimensions=self._settings.labels,
+            dimensions=settings.labels,
             queries=queries,
             outcomes=outcomes,
-            marginals=marginals,
-            overflow=dict(zip(OVERFLOWS, member("overflow"), strict=True)),
-            folded=member("folded")[0],
+            marginals=_marginals(packets),
+            overflow=dict(zip(OVERFLOWS, packets["overflow"], strict=True)),
+            folded=packets["folded"][0],
             map_entries={side: len(queries)},
-            map_max_entries={side: self._settings.max_series},
+            map_max_entries={side: settings.max_series},
+            tcp=tcp,
         )
+
+    def _element(self, maps: Mapping[str, int], index: int) -> array[int]:
+        return self._sum_element(maps["counters"], index, self._counters.size)
+
+    def _tcp(self, fd: int, messages: dict[str, int]) -> Tcp:
+        names = vocab.tcp_segments()
+        *segments, split = self._sum_element(fd, 0, 8 * (len(names) + 1))
+        return Tcp(dict(zip(names, segments, strict=True)), messages, split)
+
+
+class _Members:
+    """An element of the map `counters`: its members by name."""
+
+    def __init__(self, words: array[int], layout: Layout) -> None:
+        self._words = words
+        self._layout = layout
+
+    def __getitem__(self, name: str) -> list[int]:
+        field: Field = self._layout.fields[name]
+        return self._words[field.offset // 8 : field.offset // 8 + field.count].tolist()
+
+    def __add__(self, other: _Members) -> _Members:
+        return _Members(array("Q", map(add, self._words, other._words)), self._layout)
+
+
+def _outcomes(counters: _Members, side: str) -> dict[str, int]:
+    found = dict(zip(vocab.outcomes(), counters["outcome"], strict=True))
+    outcomes = {name: found[name] for name in vocab.outcomes_of(side)}
+    # The program spares itself a counter: a counted message is in exactly one of name_len.
+    outcomes[vocab.COUNTED[side]] += sum(counters["name_len"])
+    return outcomes
+
+
+def _marginals(counters: _Members) -> Marginals:
+    # Of the 2048 values traffic has but a few, and this runs at every scrape.
+    header = [(value, count) for value, count in enumerate(counters["header"]) if count]
+    question = counters["question"]
+    versions = len(EDNS_VERSIONS)
+    return Marginals(
+        opcodes=_opcodes(header),
+        flags={
+            flag: sum(count for value, count in header if value & bit)
+            for flag, bit in _HEADER_FLAGS.items()
+        },
+        classes={
+            name: sum(question[at * versions : (at + 1) * versions])
+            for at, name in enumerate(QCLASSES)
+        },
+        edns_versions={name: sum(question[at::versions]) for at, name in enumerate(EDNS_VERSIONS)},
+        size=_sizes(counters["size"], counters["large"], counters["large_sum"][0]),
+        name_length=_exact(counters["name_len"]),
+        name_labels=_exact(counters["name_labels"]),
+        header2=tuple(_header2(header)),
+    )
 
 
 class _Seen(dict[bytes, tuple[str, ...]]):

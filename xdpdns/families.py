@@ -14,7 +14,7 @@ from itertools import accumulate
 
 from xdpdns import __version__, catalogue, vocab
 from xdpdns.catalogue import CATALOGUE, Metric
-from xdpdns.snapshot import EdnsSizes, Histogram, Snapshot
+from xdpdns.snapshot import EdnsSizes, Histogram, Snapshot, Tcp
 
 Number = int | float
 Counts = Histogram | Number | Mapping[str, int] | Mapping[tuple[str, ...], Number]
@@ -150,10 +150,20 @@ def _counters(program: tuple[str, str], snapshot: Snapshot) -> Iterator[tuple[Me
                 yield metric, block
         else:
             yield metric, Block(metric.labels, program, _samples(counts))
+    if snapshot.tcp is not None:
+        segments, messages = _samples(snapshot.tcp.segments), _in_messages(snapshot.tcp)
+        yield catalogue.TCP_SEGMENTS, Block(catalogue.TCP_SEGMENTS.labels, program, segments)
+        yield catalogue.TCP_MESSAGES, Block(catalogue.TCP_MESSAGES.labels, program, messages)
     if snapshot.timing is not None:
         for (af, proto), durations in snapshot.timing.durations.items():
             for block in _histogram(catalogue.DURATION, (*program, af, proto), durations):
                 yield catalogue.DURATION, block
+
+
+def _in_messages(tcp: Tcp) -> dict[tuple[str, ...], Number]:
+    """Messages by outcome; what can only be of packets is left out."""
+    seen = {name: n for name, n in tcp.messages.items() if name in vocab.message_outcomes()}
+    return _samples({**seen, "split": tcp.split})
 
 
 def _samples(

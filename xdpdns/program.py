@@ -32,21 +32,42 @@ ENTRY = "xdpdns_count"
 NAMES = {"queries": "xdpdns_query", "responses": "xdpdns_response"}
 """Its name in the kernel (bpf_prog_info.name), by what it counts."""
 
-_MAPS = ("rows", "counters", "tlds", "edns_sizes", "pending", "timing", "clock")
+TCP_ENTRY = "xdpdns_tcp"
+"""The function for TCP segments, and its name in the kernel."""
+
+TAIL_TCP, TAIL_AGAIN = 0, 1
+"""The places of both functions in the map `tails` (bpf/xdpdns.bpf.c)."""
+
+_MAPS = (
+    *("rows", "counters", "tlds", "edns_sizes", "pending", "timing"),
+    *("tcp", "walk", "flows", "tails"),
+)
 _LOAD_IMM64 = 0x18
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A function.
+
+    `insns` are struct bpf_insn; `relocations` says which map the 64-bit load at an index of theirs
+    refers to.
+    """
+
+    insns: bytes
+    relocations: dict[int, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """The program as bytes, before any map exists.
 
-    `insns` are struct bpf_insn; `relocations` says which map the 64-bit load at an index of theirs
-    refers to. `key` is struct stats_key, `counters` struct counters. `seconds` is the compiler's
+    `main` is the function that is attached, `tcp` the one that it calls for TCP segments, if they
+    are counted. `key` is struct stats_key, `counters` struct counters. `seconds` is the compiler's
     time, its import included.
     """
 
-    insns: bytes
-    relocations: dict[int, str]
+    main: Code
+    tcp: Code | None
     maps: dict[str, MapSpec]
     key: Layout
     counters: Layout
@@ -195,10 +216,10 @@ def _compile(settings: ProgramSettings) -> Compiled:
         )
         for name, table in tables.items()
     }
-    insns = module.dump_func(ENTRY)
+    names = {table.map_fd: name for name, table in tables.items()}
     return Compiled(
-        insns=insns,
-        relocations=_relocations(insns, {t.map_fd: name for name, t in tables.items()}),
+        main=_code(module, ENTRY, names),
+        tcp=_code(module, TCP_ENTRY, names) if settings.tcp else None,
         maps=maps,
         key=_layout(rows.Key),
         counters=_layout(_leaf(tables["counters"])),
@@ -241,6 +262,11 @@ def _layout(kind: Any) -> Layout:
         count = getattr(member, "_length_", 1)
         fields[name] = Field(at.offset, at.size // count, count)
     return Layout(ctypes.sizeof(kind), fields)
+
+
+def _code(module: Any, function: str, names: dict[int, str]) -> Code:
+    insns = module.dump_func(function)
+    return Code(insns, _relocations(insns, names))
 
 
 def _relocations(insns: bytes, names: dict[int, str]) -> dict[int, str]:

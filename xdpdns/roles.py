@@ -51,6 +51,7 @@ def programs(
             chosen[direction] = replace(
                 sides[side],
                 hook="tc" if tc else "xdp",
+                tcp=True,
                 timing=queries.timing if responses else 0,
             )
     return chosen

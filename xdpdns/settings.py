@@ -24,6 +24,7 @@ class ProgramSettings:
         qtypes: `registered` folds types without a mnemonic into ~other, `all` does not.
         max_series: the most rows that there can be.
         exact_edns: also count every EDNS size by itself (1 MB a CPU; Snapshot.edns_sizes).
+        tcp: also count the messages in TCP segments (Snapshot.tcp).
         timing: 0, or one of how many queries is timed until its response: a power of two.
         capture_clock: take the time of a packet from the map `clock`, not from the kernel.
         side: `queries`, or `responses`.
@@ -37,6 +38,7 @@ class ProgramSettings:
     qtypes: str = "registered"
     max_series: int = 100_000
     exact_edns: bool = False
+    tcp: bool = False
     timing: int = 0
     capture_clock: bool = False
     side: str = "queries"
@@ -110,6 +112,7 @@ class ProgramSettings:
             *flags,
             f"-DHOOK_TC={int(self.hook == 'tc')}",
             f"-DRESPONSES={int(self.side == 'responses')}",
+            f"-DTCP={int(self.tcp)}",
             f"-DTIMING={int(self.timing > 0)}",
             f"-DTIMING_SAMPLE={max(self.timing, 1)}",
             f"-DCAPTURE_CLOCK={int(self.capture_clock)}",

@@ -85,6 +85,20 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Tcp:
+    """What came in TCP segments to (of responses: from) a watched port.
+
+    `segments` has every one of them by what it is (bpf/tcp.h); their sum is `outcomes["tcp"]`.
+    `messages` are the messages in them by outcome, as `Snapshot.outcomes` has packets; those that
+    parsed whole are in the rows. `split` messages no segment held whole.
+    """
+
+    segments: dict[str, int]
+    messages: dict[str, int]
+    split: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The counters of one program, which counts queries or responses.
 
@@ -92,6 +106,8 @@ class Snapshot:
     text, in the order of `dimensions`) to its count. `packets == sum(outcomes.values())`, and
     `outcomes["query"] == sum(queries.values()) + sum(overflow.values())`. Of a program that counts
     responses, `queries` has the rows of these, and `outcomes["response"]` is their sum.
+    `tcp` is None unless the messages in TCP segments are counted (ProgramSettings.tcp); then
+    `queries` and `overflow` have `tcp.messages["query"]` more.
     `folded` counts queries whose TLD became `~other` since the map was full (they are in a row).
     `edns_sizes` is None unless the program was compiled to count them (ProgramSettings.exact_edns);
     `timing` is None unless it times responses (ProgramSettings.timing) and counts them.
@@ -107,6 +123,7 @@ class Snapshot:
     map_max_entries: dict[str, int] = field(default_factory=dict)
     edns_sizes: EdnsSizes | None = None
     timing: Timing | None = None
+    tcp: Tcp | None = None
 
     @property
     def packets(self) -> int:

@@ -79,6 +79,20 @@ def outcomes_of(side: str) -> tuple[str, ...]:
     return tuple(name for name in outcomes() if name not in _ONLY[other])
 
 
+@cache
+def message_outcomes() -> tuple[str, ...]:
+    """The outcomes that are of messages, whatever brought them: the counted ones, and bad ones."""
+    names = list(outcomes())
+    return (*COUNTED.values(), *names[names.index("dns_truncated") :])
+
+
+@cache
+def tcp_segments() -> dict[str, str]:
+    """Name and meaning of what a TCP segment can be, in the order of the numbers (bpf/tcp.h)."""
+    text = (bpf_folder() / "tcp.h").read_text()
+    return {name: meaning for _symbol, name, meaning in _OUTCOME.findall(text)}
+
+
 # --- query types --------------------------------------------------------------------------------
 
 

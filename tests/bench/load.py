@@ -25,8 +25,8 @@ def tables() -> list[Table]:
         start = time.perf_counter()
         program = LoadedProgram(compiled, settings)
         both = time.perf_counter() - start
-        code = bytearray(compiled.insns)
-        for index, name in compiled.relocations.items():
+        code = bytearray(compiled.main.insns)
+        for index, name in compiled.main.relocations.items():
             code[index * 8 + 4 : index * 8 + 8] = program.maps[name].to_bytes(4, "little")
         start = time.perf_counter()
         again = kernel.prog_load(kernel.PROG_TYPE_XDP, ENTRY, bytes(code))
@@ -46,7 +46,7 @@ def tables() -> list[Table]:
         for name, (sample, goal) in samples.items()
     )
     note = (
-        f"{len(compiled.insns) // 8} instructions; the verifier walked {insns:,}. Wall-clock "
+        f"{len(compiled.main.insns) // 8} instructions; the verifier walked {insns:,}. Wall-clock "
         "seconds of the whole default program."
     )
     return [Table("Load", ("step", "time", "goal, s"), rows, note)]

@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from xdpdns.families import InterfaceState
-from xdpdns.snapshot import EdnsSizes, Histogram, Marginals, Snapshot, Timing
+from xdpdns.snapshot import EdnsSizes, Histogram, Marginals, Snapshot, Tcp, Timing
 from xdpdns.vocab import DIMENSIONS, RESPONSE_DIMENSIONS
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -44,6 +44,7 @@ SNAPSHOT = Snapshot(
     map_entries={"queries": 1},
     map_max_entries={"queries": 100},
     edns_sizes=EdnsSizes({(1232, True): 2, (512, False): 1}, no_edns=4, unseen=0),
+    tcp=Tcp({"syn": 2, "messages": 1}, {"query": 3, "tcp": 0, "qdcount": 1}, split=2),
 )
 STATE = InterfaceState(
     "eth0", True, mode="native", program_id=7, snapshot=SNAPSHOT, runs=7, run_seconds=0.25

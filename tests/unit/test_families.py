@@ -132,6 +132,11 @@ def test_two_programs_of_one_interface() -> None:
     assert made["xdpdns_responses_total"].blocks[0].rows is RESPONSES.queries
 
 
+def test_messages_over_tcp_have_no_outcomes_of_packets() -> None:
+    rows = by_name(families([STATE], fail))["xdpdns_tcp_messages_total"].blocks[0].rows
+    assert rows == {("query",): 3, ("qdcount",): 1, ("split",): 2}
+
+
 def test_response_times_are_in_seconds() -> None:
     made = by_name(families([LEAVING], fail))
     buckets, total, count = made["xdpdns_response_duration_seconds"].blocks

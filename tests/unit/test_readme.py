@@ -25,6 +25,11 @@ def test_outcomes() -> None:
     assert "\n".join(lines) in README
 
 
+def test_tcp_segments() -> None:
+    lines = [f"| `{name}` | {meaning} |" for name, meaning in vocab.tcp_segments().items()]
+    assert "\n".join(lines) in README
+
+
 def _commands(group: click.Group, prefix: str = "xdpdns") -> list[tuple[str, click.Command]]:
     found: list[tuple[str, click.Command]] = []
     for name, command in group.commands.items():
