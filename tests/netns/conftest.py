@@ -30,6 +30,6 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pytest.skip(f"{tool} is not here: deploy/setup --dev installs it")
     deb = Path(__file__).parents[2] / "deploy" / "deb"
     argv = [deb, tmp_path_factory.mktemp("dist")]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())

@@ -19,6 +19,9 @@ from tests.netns.lab import Lab, wait_until
 from tests.netns.machine import Machine
 from tests.netns.scrape import scrape
 
+# building the package and installing it are many small files, on a machine that others use too
+pytestmark = pytest.mark.timeout(400)
+
 ROOT = Path(__file__).parents[2]
 UNIT = "xdpdns@eth0.service"
 QUERIES = ["example.com. A"] * 100
@@ -156,6 +159,33 @@ def test_installing_again_changes_nothing(machine: Machine, package: Path) -> No
         "+ 'systemctl' 'start' 'xdpdns@lo'",
     ]
     assert machine.show("xdpdns@lo.service", "ActiveState") == "inactive"
+
+
+SETUP_DONE = """
+cd "$1"
+printf '%s %s %s\\n' "$1" "$(readlink -f /usr/bin/python3)" '[dev]' >.venv/setup-fingerprint
+cat pyproject.toml >>.venv/setup-fingerprint
+"""
+
+
+def test_installed_from_the_clone(lab: Lab) -> None:
+    """As after a deploy/setup: the machine has no way to a package index."""
+    if not shutil.which("systemd-nspawn"):
+        pytest.skip("systemd-nspawn is not here: deploy/setup --dev installs it")
+    with Machine(lab) as machine:
+        machine.run(["bash", "-ec", SETUP_DONE, "setup", str(ROOT)])
+        argv = [str(ROOT / "deploy" / "install"), "--tree", "--interface", "eth0"]
+        done = machine.run(argv)
+        assert "+ 'systemctl' 'start' 'xdpdns@eth0'" in done.stdout
+        assert machine.show(UNIT, "StatusText") == "Counting on eth0."
+        assert scrape(lab.server).total("xdpdns_up") == 1
+        done = machine.run(argv)
+        assert [line for line in done.stdout.splitlines() if line.startswith("+")] == [
+            f"+ '{ROOT}/deploy/setup'"
+        ]
+        machine.run(["systemctl", "disable", "--now", UNIT])
+        machine.run(["xdpdns", "detach", "eth0"])
+    assert lab.server.xdp_program() is None
 
 
 def test_removing_the_package_leaves_nothing(lab: Lab, machine: Machine) -> None:
