@@ -159,7 +159,7 @@ def test_labels_can_be_switched_off(lab: Lab) -> None:
     assert found.by("tld") == Counter(one.label("tld") for one in mix)
     assert found.by("qtype") == Counter(one.label("qtype") for one in mix)
     for sample in found.select("xdpdns_queries_total"):
-        assert set(sample.labels) == {"interface", "af", "qtype", "tld"}
+        assert set(sample.labels) == {"interface", "direction", "af", "qtype", "tld"}
     agent.stop()
 
 
