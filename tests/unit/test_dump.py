@@ -101,6 +101,8 @@ def test_json() -> None:
         None,
     )
     assert (leaving["direction"], leaving["counters"]["of"]) == ("egress", "responses")
+    assert up["counters"]["tcp"]["segments"] == {"syn": 2, "messages": 1}
+    assert leaving["counters"]["tcp"] is None
     assert [row["rcode"] for row in leaving["counters"]["rows"]] == ["NODATA"]
     assert leaving["counters"]["timing"]["matched"] == 21
     assert {row["tld"]: row["count"] for row in up["counters"]["rows"]}.items() >= {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from xdpdns.dump.reading import Reading
@@ -47,6 +48,7 @@ def _counters(snapshot: Snapshot) -> dict[str, object]:
         "rows": made["queries"],
         **{name: made[name] for name in ("packets", "outcomes", "overflow", "folded", "marginals")},
         "timing": None if timing is None else {name: getattr(timing, name) for name in TIMING},
+        "tcp": None if snapshot.tcp is None else asdict(snapshot.tcp),
     }
 
 
