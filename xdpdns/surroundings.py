@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,15 @@ def _bpffs(root: Path) -> Hint:
     return Hint(about, found, mend)
 
 
+def _tcx(root: Path) -> Hint | None:
+    release = re.match(r"(\d+)\.(\d+)", read(root / "proc/sys/kernel/osrelease") or "")
+    if release is None:
+        return None
+    if (int(release[1]), int(release[2])) >= (6, 6):
+        return Hint("TCX", "there: `attach --hook tcx` where another program has XDP")
+    return Hint("TCX", "came with Linux 6.6: `attach --hook clsact` where another program has XDP")
+
+
 def _unprivileged(root: Path) -> Hint | None:
     value = read(root / "proc/sys/kernel/unprivileged_bpf_disabled")
     if value == "0":
@@ -113,5 +123,5 @@ def _container(root: Path) -> Hint | None:
 
 
 _LOOKS: tuple[Callable[[Path], Hint | None], ...] = (
-    *(_jit, _btf, _bpffs, _unprivileged, _lockdown, _stats, _container),
+    *(_jit, _btf, _bpffs, _tcx, _unprivileged, _lockdown, _stats, _container),
 )

@@ -333,6 +333,17 @@ def test_the_bpf_file_system(tmp_path: Path, files: dict[str, str], mend: str) -
     assert found["BPF file system"].mend == mend
 
 
+@pytest.mark.parametrize(
+    ("release", "hook"),
+    [("6.6.0", "tcx"), ("7.0-rc1", "tcx"), ("6.18.44-x", "tcx"), ("6.5.9", "clsact")],
+)
+def test_hint_of_the_hook_at_tc(tmp_path: Path, release: str, hook: str) -> None:
+    found = {
+        hint.about: hint for hint in hints(put(tmp_path, {"proc/sys/kernel/osrelease": release}))
+    }
+    assert f"`attach --hook {hook}`" in found["TCX"].found
+
+
 def test_hints_where_nothing_can_be_read(tmp_path: Path) -> None:
     assert [hint.about for hint in hints(tmp_path)] == ["BTF", "BPF file system"]
 
