@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -97,6 +98,7 @@ def run(settings: AgentSettings) -> bool:
 
 def _run(settings: AgentSettings, manager: ServiceManager, stack: ExitStack) -> bool:
     kernel.require_root()
+    _allow_files()
     # Before anything is attached: whoever connects meanwhile waits. What follows needs no power.
     listeners = listen.bind(settings.listen)
     for listener in listeners:
@@ -180,6 +182,12 @@ async def _serve(
     if failures:
         raise failures[0]
     return service.again
+
+
+def _allow_files() -> None:
+    """Permit as many open files as the hard limit: each interface's maps are some."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @contextmanager

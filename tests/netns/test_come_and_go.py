@@ -54,7 +54,7 @@ def state(found: Scrape, interface: str = "eth0") -> str:
     return "up" if ups[0].value else next(iter(reasons))
 
 
-def becomes(lab: Lab, wanted: str, interface: str = "eth0", timeout: float = 3.0) -> None:
+def becomes(lab: Lab, wanted: str, interface: str = "eth0", timeout: float = 5.0) -> None:
     """Wait until an interface is in a state."""
 
     def is_so() -> bool:
@@ -240,8 +240,8 @@ def test_made_again_with_a_program_of_somebody(lab: Lab) -> None:
 def test_a_pattern_follows_what_comes(lab: Lab) -> None:
     veth(lab, "eth1")
     agent = Agent(lab, "--exclude", "eth9*", interfaces=["eth*"])
-    assert state(scrape(lab.server), "eth1") == "up"
-    assert state(scrape(lab.server), "eth1p") == "up"
+    becomes(lab, "up", "eth1")
+    becomes(lab, "up", "eth1p")
     veth(lab, "eth2")
     becomes(lab, "up", "eth2")
     veth(lab, "eth9")

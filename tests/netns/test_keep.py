@@ -82,7 +82,9 @@ def refusal(lab: Lab, *options: str) -> str:
 def test_restarts_and_kills_under_load_lose_nothing(kept: Lab, mode: str) -> None:
     lab = kept
     start_nsd(lab)
+    began = time.monotonic()
     agent = Agent(lab, "--keep", "--mode", mode)
+    start = time.monotonic() - began
     first = lab.server.xdp_program()
     perf = load(lab, 30 + 15 * ENDS)
     process = agent.process
@@ -92,7 +94,7 @@ def test_restarts_and_kills_under_load_lose_nothing(kept: Lab, mode: str) -> Non
     programs = {first}
     for number in ends:
         # from before the compiler is done until long after the first look
-        time.sleep(chance.uniform(0.0, 3.5))
+        time.sleep(chance.uniform(0.0, 2.5 * start + 1.0))
         code = process.stop(number)
         # before its first line Python dies of either
         assert code == -number or (code == 0 and number == signal.SIGTERM), process.log

@@ -45,6 +45,9 @@ SETTLE = 0.02
 SHARE = 20
 """At most one part in so many of the time is spent on looking, with however many interfaces."""
 
+MOST_FOLLOWED = 64
+"""Interfaces that patterns may bring: each has maps of its own, whose memory is taken at once."""
+
 FORGET_AFTER, REMEMBERED = 60.0, 16
 """An interface that came by a pattern and has gone is waited for so many seconds, so that its
 counters can go on; of those that came last, so many."""
@@ -142,6 +145,7 @@ class Supervision:
         self._stack = stack
         self._watched: dict[int, Watched] = {}
         self._numbers = 0
+        self._full = False
 
     def start(self, since_exec: Callable[[], float]) -> None:
         """Compile, and attach to all that is there.
@@ -174,8 +178,8 @@ class Supervision:
         if settings.stats:
             stack.callback(os.close, kernel.enable_stats())
         for watched in self._watched.values():
-            if not watched.optional:
-                watched.begin()
+            watched.begin()
+            self._outbox.listen(timeout=0.0)
         log.debug("Attached %.2f s after exec.", since_exec())
         for watched in self._watched.values():
             watched.stays = settings.keep
@@ -208,7 +212,7 @@ class Supervision:
 
     def watch(self) -> None:
         """Look at each event and once a second, until the agent ends."""
-        pause = LOOK_EVERY
+        pause = 0.0
         try:
             while True:
                 gone: set[int] = set()
@@ -216,14 +220,19 @@ class Supervision:
                     self._outbox.listen(timeout=SETTLE)
                     gone = self._events.drain()
                 began = time.monotonic()
-                self.look(gone)
-                pause = max(LOOK_EVERY, SHARE * (time.monotonic() - began))
+                done = self.look(gone)
+                pause = max(LOOK_EVERY, SHARE * (time.monotonic() - began)) if done else 0.0
                 self._outbox.put(Alive())
         except AgentEndedError:
             return
 
-    def look(self, gone: set[int]) -> None:
-        """See what has become of the interfaces; `gone` are indexes that were given up."""
+    def look(self, gone: set[int]) -> bool:
+        """See what has become of the interfaces; `gone` are indexes that were given up.
+
+        Whether that was all: of those that come by a pattern, whose programs have to be verified,
+        only so many are taken at once that the agent hears of it now and then.
+        """
+        until = time.monotonic() + LOOK_EVERY
         links = _Links(self._hooks, everything=self._selection.grows)
         taken = set()
         for watched in self._watched.values():
@@ -242,8 +251,24 @@ class Supervision:
             self._look_at(watched, link)
         for link in links.all():
             if link.up and link.index not in taken and self._selection.follows(link.name):
+                if sum(watched.optional for watched in self._watched.values()) >= MOST_FOLLOWED:
+                    self._too_many(link.name)
+                    break
                 self._look_at(self._add(link.name, optional=True), link)
+                if time.monotonic() > until:
+                    return False
         self._forget()
+        return True
+
+    def _too_many(self, name: str) -> None:
+        if not self._full:
+            self._full = True
+            log.warning(
+                "%d interfaces are followed already, so %s and others that come are not: name "
+                "those that matter, or leave some out by --exclude.",
+                MOST_FOLLOWED,
+                name,
+            )
 
     def _look_at(self, watched: Watched, link: Link | None) -> None:
         before = watched.programs.copy()
@@ -270,6 +295,7 @@ class Supervision:
         )
         for at, (since, number) in enumerate(absent):
             if time.monotonic() - since > FORGET_AFTER or at < len(absent) - REMEMBERED:
+                self._full = False
                 watched = self._watched.pop(number)
                 watched.stays = False
                 watched.close()
