@@ -10,6 +10,7 @@ import platform
 import sys
 from pathlib import Path
 
+from tests.bench.plot import draw
 from xdpdns.errors import XdpdnsError
 
 BENCHMARKS = {
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument(
         "--minutes", type=float, default=30.0, metavar="N", help="how long the soak lasts (30)"
     )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw how cost grows (growth)")
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in BENCHMARKS]:
         parser.error(f"{unknown[0]} is not a benchmark: choose from {', '.join(BENCHMARKS)}")
@@ -51,6 +53,8 @@ def main() -> int:
             continue
         print("\n".join(map(str, tables)), flush=True)
         done[name] = [table.to_json() for table in tables]
+        if options.plot and name == "growth":
+            draw(tables, options.plot)
     if options.json:
         machine = {"kernel": platform.release(), "cpus": os.cpu_count(), "load": load}
         options.json.write_text(json.dumps({"machine": machine, "tables": done}, indent=1) + "\n")

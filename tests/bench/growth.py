@@ -1,12 +1,14 @@
-"""How cost grows: with rows, with the labels of a name, and with CPUs that this machine lacks.
+"""How cost grows: with rows, the labels of a name, interfaces, and CPUs that this machine lacks.
 
-A walk's time for 128 CPUs is computed: this machine's, times what has to be copied there against
+A walk's time for other CPUs is computed: this machine's, times what has to be copied there against
 what is copied here. Memory is what the kernel charges for such maps (xdpdns.plan).
 """
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,14 +18,21 @@ from tests.bench.per_packet import require_quiet_kernel, timer
 from tests.bench.rows import fill
 from xdpdns import kernel
 from xdpdns.decode import sum_cpus
+from xdpdns.families import InterfaceState
 from xdpdns.loader import LoadedProgram
 from xdpdns.plan import plan
 from xdpdns.program import Compiled, compile_program
+from xdpdns.scrape import Scraper, Variant
 from xdpdns.settings import ProgramSettings
 
 ROWS = (1, 100, 10_000, 100_000, 1_000_000)
 LABELS = (1, 2, 4, 8, 16, 34, 64, 127)
-MANY = 128
+INTERFACES = (1, 2, 4, 8, 16, 32)
+CPUS = (1, 2, 4, 8, 16, 32, 64, 128)
+ROWS_EACH = 1000
+"""Rows of an interface, where interfaces are what grows."""
+ROWS_MANY = 100_000
+"""Rows where CPUs are what grows."""
 
 
 def walk_time(fd: int, key_size: int, cpus: int) -> float:
@@ -54,25 +63,75 @@ def by_rows(compiled: Compiled) -> Table:
             "all": partial(snapshot_time, program),
         }
         times = take_turns(measures, 5, "ms")
-        memory = plan(settings, cpus, (MANY,)).memory
-        share = (key + 8 * MANY) / (key + 8 * cpus)
-        far = Sample(tuple(share * one for one in times["walk"].rounds), "ms")
-        mega = [round(memory[number] / 1e6, 1) for number in (cpus, MANY)]
-        made.append((rows, times["walk"], times["all"], mega[0], far, summing(rows), mega[1]))
+        kernel_mb = plan(settings, cpus).memory[cpus] / 1e6
+        made.append((rows, times["walk"], times["all"], round(kernel_mb, 1)))
         program.close()
-    columns = ("rows", "walk", "walk+decode", "MB", "walk, 128 CPUs", "sum, 128 CPUs", "MB, 128")
+    columns = ("rows", "walk", "walk+decode", "kernel MB")
+    return Table("Rows", columns, tuple(made))
+
+
+def by_interfaces(compiled: Compiled) -> Table:
+    """Interfaces have a program and maps of their own; the source is compiled once."""
+    settings = ProgramSettings(max_series=10 * ROWS_EACH)
+    each_mb = plan(settings, kernel.possible_cpus()).memory[kernel.possible_cpus()] / 1e6
+    programs: list[LoadedProgram] = []
+    made: list[tuple[Cell, ...]] = []
+    started = 0.0
+    gzipped = Variant(gzip=True)
+    for count in INTERFACES:
+        before = time.perf_counter()
+        while len(programs) < count:
+            programs.append(LoadedProgram(compiled, settings))
+        started += time.perf_counter() - before
+        for program in programs[len(programs) // 2 :]:
+            fill(program.maps["queries"], compiled.key, ROWS_EACH)
+        scraper = Scraper(partial(states, programs))
+        scrape = partial(scraper.scrape, (gzipped,))
+        size = len(scrape()[gzipped])
+        measure = {"scrape": lambda scrape=scrape: 1e3 * cpu_seconds(scrape)}
+        spent = take_turns(measure, 9, "ms")["scrape"]
+        made.append((count, spent, size, round(1e3 * started, 1), round(count * each_mb, 1)))
+    for program in programs:
+        program.close()
+    columns = ("interfaces", "scrape", "gzipped bytes", "load, ms", "kernel MB")
+    note = f"Each with {ROWS_EACH:,} rows, in maps with room for ten times as many."
+    return Table("Interfaces", columns, tuple(made), note)
+
+
+def states(programs: Sequence[LoadedProgram]) -> Iterator[InterfaceState]:
+    for number, program in enumerate(programs):
+        snapshot = program.snapshot()
+        yield InterfaceState(f"eth{number}", True, mode="native", program_id=1, snapshot=snapshot)
+
+
+def by_cpus(compiled: Compiled) -> Table:
+    """What this machine has no CPUs for, from what it measures with its own."""
+    cpus = kernel.possible_cpus()
+    settings = ProgramSettings(max_series=ROWS_MANY)
+    program = LoadedProgram(compiled, settings)
+    fd = program.maps["queries"]
+    fill(fd, compiled.key, ROWS_MANY)
+    walk = take_turns({"walk": partial(walk_time, fd, compiled.key.size, cpus)}, 7, "ms")["walk"]
+    program.close()
+    memory = plan(settings, cpus, CPUS).memory
+    made: list[tuple[Cell, ...]] = []
+    for number in CPUS:
+        share = (compiled.key.size + 8 * number) / (compiled.key.size + 8 * cpus)
+        far = Sample(tuple(share * one for one in walk.rounds), "ms")
+        made.append((number, far, summing(ROWS_MANY, number), round(memory[number] / 1e6, 1)))
+    columns = ("CPUs", "walk", "sum", "kernel MB")
     note = (
-        "walk, 128 CPUs: computed from the bytes that are copied. sum: adding 128 values for each "
-        "row, measured on bytes of that shape."
+        f"{ROWS_MANY:,} rows. walk: measured with {cpus}, otherwise computed from the bytes that "
+        "are copied. sum: adding the CPUs' values of each row, measured on bytes of that shape."
     )
-    return Table("Rows", columns, tuple(made), note)
+    return Table("CPUs", columns, tuple(made), note)
 
 
-def summing(rows: int) -> Sample:
+def summing(rows: int, cpus: int) -> Sample:
     """Adding the values of so many CPUs, a chunk of 8192 rows at a time."""
     chunk = min(rows, 8192)
-    values = memoryview((1_000_003).to_bytes(8, "little") * (chunk * MANY))
-    measures = {"sum": lambda: 1e3 * rows / chunk * cpu_seconds(lambda: sum_cpus(values, MANY))}
+    values = memoryview((1_000_003).to_bytes(8, "little") * (chunk * cpus))
+    measures = {"sum": lambda: 1e3 * rows / chunk * cpu_seconds(lambda: sum_cpus(values, cpus))}
     return take_turns(measures, 5, "ms")["sum"]
 
 
@@ -95,6 +154,11 @@ def tables() -> list[Table]:
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(allowed)})
     try:
-        return [by_labels(compiled, settings), by_rows(compiled)]
+        return [
+            by_labels(compiled, settings),
+            by_rows(compiled),
+            by_interfaces(compiled),
+            by_cpus(compiled),
+        ]
     finally:
         os.sched_setaffinity(0, allowed)
