@@ -331,8 +331,9 @@ def test_responses_beside_queries() -> None:
     assert table(history, "qtype").keys() == {"A"}
 
 
-def test_every_table_has_its_own_name() -> None:
+def test_every_table_has_its_own_name_and_a_title_that_fits() -> None:
     assert len({one.name for one in TABLES}) == len(TABLES)
+    assert all(len(one.title) <= 12 for one in TABLES)  # beside the numbers at 200 columns
 
 
 # --- frames -------------------------------------------------------------------------------------
@@ -418,7 +419,7 @@ def test_a_histogram_shows_where_most_is() -> None:
     made = replace(snapshot({}), timing=Timing(1, 19, 0, 0, 0, 0, 0, {("ipv4", "udp"): times}))
     history.add(Reading(0, (1,), {"responses": made}))
     text = [line.plain for line in listing(View("eth0", history, totals=True), 80, 2)]
-    at = next(number for number, line in enumerate(text) if "response times" in line)
+    at = next(number for number, line in enumerate(text) if "answer times" in line)
     assert [line.split()[:4] for line in text[at + 1 : at + 4]] == [
         *(["<", "2", "us", "7"], ["<", "4", "us", "9"], ["(2", "more)"])
     ]

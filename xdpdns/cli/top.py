@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 import click
 
+from xdpdns import roles
 from xdpdns.cli.options import netns_option, program_options, program_settings
 from xdpdns.cli.types import InterfaceName
 
@@ -49,6 +51,27 @@ from xdpdns.cli.types import InterfaceName
     show_default=True,
     help="How many rows of each table, as text.",
 )
+@click.option(
+    "--role",
+    type=click.Choice(roles.ROLES),
+    default="server",
+    show_default=True,
+    help="As of `attach`: whether queries arrive, or leave.",
+)
+@click.option(
+    "--responses/--no-responses",
+    default=True,
+    show_default=True,
+    help="Count responses too.",
+)
+@click.option(
+    "--latency-sample",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Time the responses to one query in N (a power of two; 1: all of them, 0: none).",
+)
 @netns_option
 @program_options
 def top(
@@ -60,13 +83,16 @@ def top(
     sort: Any,
     totals: bool,
     rows: int,
+    role: str,
+    responses: bool,
+    latency_sample: int,
     netns: str | None,
     **options: Any,
 ) -> None:
     """Show what is being counted right now: rates, shares and changes, in the terminal.
 
     Reads the program of a running agent, and leaves it as it is; where none counts, counts by
-    itself until it ends (the options from --port on are for that). Without a name it shows all
+    itself until it ends (the options from --role on are for that). Without a name it shows all
     interfaces that are being counted, Tab changes between them; `?` explains the keys. Needs root.
 
     \b
@@ -91,7 +117,11 @@ def top(
         sort=sort,
         totals=totals,
         rows=rows,
-        program=program_settings(options),
+        programs=roles.programs(
+            role,
+            replace(program_settings(options), timing=latency_sample),
+            responses=responses,
+        ),
     )
     if settings.output == "screen" and not screen:
         raise click.UsageError("--output screen needs a terminal: give text or json.")

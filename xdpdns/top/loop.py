@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from xdpdns.errors import AttachError, SettingsError
-from xdpdns.hooks import Hooks
+from xdpdns.hooks import Direction, Hooks
 from xdpdns.running import ours
 from xdpdns.settings import ProgramSettings
 from xdpdns.top import own, report
@@ -41,7 +41,7 @@ class TopSettings:
         sort: the order of rows.
         totals: counts since the program was loaded, in place of rates.
         rows: of each table in `text`.
-        program: for an interface that nothing counts on yet.
+        programs: for an interface that nothing counts on yet, by the direction of the packets.
     """
 
     interfaces: tuple[str, ...] = ()
@@ -52,7 +52,9 @@ class TopSettings:
     sort: Sort = "rate"
     totals: bool = False
     rows: int = 10
-    program: ProgramSettings = field(default_factory=ProgramSettings)
+    programs: Mapping[Direction, ProgramSettings] = field(
+        default_factory=lambda: {"ingress": ProgramSettings()}
+    )
 
 
 class Shown:
@@ -153,7 +155,7 @@ def run(settings: TopSettings) -> None:
         shown = []
         for name in settings.interfaces or choose(hooks):
             if not ours(hooks.link(name), hooks):
-                own.count(name, settings.program, hooks, stack)
+                own.count(name, settings.programs, hooks, stack)
             one = Shown(name, hooks)
             stack.callback(one.source.close)
             one.history.add(one.source.read())

@@ -1,55 +1,82 @@
-"""A program of our own for as long as somebody looks: `top` on an interface without an agent.
+"""Programs of our own for as long as somebody looks: `top` on an interface without an agent.
 
-It hangs on a BPF link (XDP 5.9, TCX 6.6), which ends with the last file descriptor of it, however
+Each hangs on a BPF link (XDP 5.9, TCX 6.6), which ends with the last file descriptor of it, however
 this process ends.
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 
 from xdpdns import bpf_link, kernel
 from xdpdns.errors import AttachError, KernelError, MissingNeedError, OccupiedError
-from xdpdns.hooks import Hooks, owner
+from xdpdns.hooks import Direction, Hooks, owner
 from xdpdns.loader import LoadedProgram
-from xdpdns.program import compile_program
+from xdpdns.program import Compilation
 from xdpdns.settings import ProgramSettings
 
+log = logging.getLogger(__name__)
 
-def count(name: str, settings: ProgramSettings, hooks: Hooks, stack: ExitStack) -> None:
-    """Count queries on an interface until the stack unwinds.
 
-    At XDP, in the driver where it can; where somebody else has that hook, at TCX behind it.
+def count(
+    name: str, programs: Mapping[Direction, ProgramSettings], hooks: Hooks, stack: ExitStack
+) -> None:
+    """Count on an interface until the stack unwinds.
+
+    What arrives at XDP, in the driver where it can, or at TCX where somebody else has that hook;
+    what leaves at TCX, or not at all where the kernel has none.
 
     Raises:
         AttachError: absent, down, or the kernel or driver can't.
         OccupiedError: an xdpdns is there already.
         MissingNeedError: not permitted, or the kernel is too old.
-        CompileError: the program does not compile.
+        CompileError: a program does not compile.
     """
     kernel.require_root()
+    wanted = {}
+    for direction, settings in programs.items():
+        try:
+            wanted[direction] = _where(name, direction, settings, hooks)
+        except MissingNeedError as error:
+            if direction == "ingress":
+                raise
+            log.debug("Only what arrives is counted: %s", error)
+    compilations = {}
+    for direction, settings in wanted.items():
+        # They run at the same time.
+        compilations[direction] = Compilation(settings)
+        stack.callback(compilations[direction].close)
+    shared: dict[str, int] | None = None
+    for direction, settings in wanted.items():
+        program = LoadedProgram(compilations[direction].result(), settings, shared=shared)
+        stack.callback(program.close)
+        shared = program.maps
+        if settings.hook == "xdp":
+            index = hooks.check(name).index
+            stack.callback(os.close, _at_xdp(name, index, program.fd))
+        else:
+            attachment = hooks.attach(name, program.fd, "tcx", direction)
+            stack.callback(attachment.close)
+
+
+def _where(
+    name: str, direction: Direction, settings: ProgramSettings, hooks: Hooks
+) -> ProgramSettings:
+    """The settings with a hook that is free."""
     taken = hooks.link(name).programs.values()
-    if taken and not any(map(owner.is_ours, taken)):
-        hooks.check(name, "tcx")
-        program = _load(replace(settings, hook="tc"), stack)
-        attachment = hooks.attach(name, program.fd, "tcx")
-        stack.callback(attachment.close)
-        return
-    link = hooks.check(name)
-    program = _load(settings, stack)
-    stack.callback(os.close, _attach(name, link.index, program.fd))
+    if direction == "egress" or (taken and not any(map(owner.is_ours, taken))):
+        hooks.check(name, "tcx", direction)
+        return replace(settings, hook="tc")
+    hooks.check(name)
+    return replace(settings, hook="xdp")
 
 
-def _load(settings: ProgramSettings, stack: ExitStack) -> LoadedProgram:
-    program = LoadedProgram(compile_program(settings), settings)
-    stack.callback(program.close)
-    return program
-
-
-def _attach(name: str, index: int, program: int) -> int:
+def _at_xdp(name: str, index: int, program: int) -> int:
     """The fd of a link that holds the program at XDP."""
     try:
         return bpf_link.xdp_link_create(program, index, native=True)
