@@ -8,7 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from tests.truth.loading import DEFAULT, EXACT, load, loaded, settings
+from tests.truth.loading import (
+    DEFAULT,
+    DEFAULT_RESPONSES,
+    EXACT,
+    EXACT_RESPONSES,
+    load,
+    loaded,
+    settings,
+)
 from tests.truth.runner import Runner
 from xdpdns.kernel import TCX_NEXT
 
@@ -40,3 +48,27 @@ def at_tc() -> Iterator[Runner]:
     require_root()
     with load(replace(settings(EXACT), hook="tc")) as program:
         yield Runner(program, EXACT, TCX_NEXT)
+
+
+@pytest.fixture(scope="module")
+def exact_responses() -> Iterator[Runner]:
+    """The program that counts responses, with a row for every TLD and type."""
+    require_root()
+    with loaded(EXACT_RESPONSES) as program:
+        yield Runner(program, EXACT_RESPONSES)
+
+
+@pytest.fixture(scope="module")
+def default_responses() -> Iterator[Runner]:
+    """The same with the default list of TLDs."""
+    require_root()
+    with loaded(DEFAULT_RESPONSES) as program:
+        yield Runner(program, DEFAULT_RESPONSES)
+
+
+@pytest.fixture(scope="module")
+def responses_at_tc() -> Iterator[Runner]:
+    """The program for TC, where responses leave."""
+    require_root()
+    with load(replace(settings(EXACT_RESPONSES), hook="tc")) as program:
+        yield Runner(program, EXACT_RESPONSES, TCX_NEXT)

@@ -11,8 +11,9 @@ import pytest
 from tests import packets as p
 from tests.bpf.conftest import require_root
 from tests.truth.loading import DEFAULT, EXACT, load, settings
-from tests.truth.reference import Config, tabulate
+from tests.truth.reference import Config
 from tests.truth.runner import Runner
+from tests.truth.table import tabulate
 
 MAX_SERIES = 64
 COUNT = 20_000

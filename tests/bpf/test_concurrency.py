@@ -17,7 +17,7 @@ from tests import packets as p
 from tests.bpf.flood import STEPS
 from tests.netns.lab import Lab
 from tests.truth.loading import EXACT, load, settings
-from tests.truth.reference import tabulate
+from tests.truth.table import tabulate
 from xdpdns import kernel
 from xdpdns.hooks import Hooks
 from xdpdns.loader import LoadedProgram

@@ -12,8 +12,9 @@ import pytest
 from tests.bpf.vectors import VECTORS, Vector
 from tests.bpf.vectors_framing import FRAMING
 from tests.truth.compare import differences
-from tests.truth.reference import classify, tabulate
+from tests.truth.reference import classify
 from tests.truth.runner import Runner
+from tests.truth.table import tabulate
 from xdpdns.errors import KernelError
 
 SHORTEST = 14

@@ -14,8 +14,9 @@ from tests import packets as p
 from tests.bpf.conftest import require_root
 from tests.truth.compare import project
 from tests.truth.loading import DEFAULT, EXACT, compiled, load, settings
-from tests.truth.reference import Config, tabulate
+from tests.truth.reference import Config
 from tests.truth.runner import Runner
+from tests.truth.table import tabulate
 from xdpdns.program import Compiled
 from xdpdns.snapshot import Snapshot
 from xdpdns.vocab import DIMENSIONS

@@ -7,8 +7,9 @@ import pytest
 from tests.bpf.vectors import VECTORS, Vector
 from tests.bpf.vectors_framing import FRAMING
 from tests.truth.compare import differences
-from tests.truth.reference import Row, tabulate
+from tests.truth.reference import Row
 from tests.truth.runner import Runner
+from tests.truth.table import tabulate
 from xdpdns.errors import KernelError
 
 ETH_HEADER = 14

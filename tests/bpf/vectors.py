@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from tests import packets as p
 from tests.packets import dns_query, frame4, frame6, labels, message, opt, question, record
-from tests.truth.reference import MAX_STEPS, Row
+from tests.truth.reference import Row
+from tests.truth.wire import MAX_STEPS
 
 
 class Vector(NamedTuple):

@@ -10,8 +10,12 @@ from typing import Any, NamedTuple
 import dns.opcode
 import dns.rdataclass
 
-from tests.truth.reference import Row, Table
+from tests.truth.reference import ResponseRow, Row
+from tests.truth.table import Table
 from xdpdns.snapshot import Histogram, Snapshot
+
+COUNTED = ("query", "response")
+"""The outcomes of messages that are in a row, or in the overflow."""
 
 FLAG_BITS = {"qr": 15, "aa": 10, "tc": 9, "rd": 8, "ra": 7, "z": 6, "ad": 5, "cd": 4}
 NAMED_CLASSES = frozenset({"IN", "CH", "HS", "NONE", "ANY"})
@@ -33,11 +37,13 @@ def differences(expected: Table, found: Snapshot) -> list[Difference]:
         *_entries("outcomes", expected.outcomes, found.outcomes),
         *_entries("queries", project(expected.rows, found.dimensions), found.queries),
         *_marginals(expected, found),
-        *_law("queries + overflow", found.outcomes.get("query", 0), found),
+        *_law("queries + overflow", sum(found.outcomes.get(name, 0) for name in COUNTED), found),
     ]
 
 
-def project(rows: Mapping[Row, int], dimensions: tuple[str, ...]) -> Counter[tuple[str, ...]]:
+def project(
+    rows: Mapping[Row | ResponseRow, int], dimensions: tuple[str, ...]
+) -> Counter[tuple[str, ...]]:
     """The rows with these dimensions only, as in `Snapshot.queries`."""
     projected: Counter[tuple[str, ...]] = Counter()
     for row, count in rows.items():

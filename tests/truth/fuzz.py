@@ -1,6 +1,6 @@
 """Differential fuzzing: the BPF program against the reference, batch by batch.
 
-    tests/truth/fuzz --count 1000000 --seed 1
+    tests/truth/fuzz --count 1000000 --seed 1 [--side responses]
 
 Each batch goes through the program twice, with every TLD and type in rows and as by default, with
 fresh maps. A frame that is counted differently is shrunk and printed as a test vector.
@@ -18,28 +18,43 @@ from pathlib import Path
 
 from tests.bpf.vectors import VECTORS
 from tests.bpf.vectors_framing import FRAMING
+from tests.bpf.vectors_responses import RESPONSES
 from tests.truth import captures
+from tests.truth.framing import Side
 from tests.truth.generator import MAX_FRAME, frames
-from tests.truth.loading import DEFAULT, EXACT, loaded
-from tests.truth.reference import Config, classify, tabulate
+from tests.truth.loading import (
+    DEFAULT,
+    DEFAULT_RESPONSES,
+    EXACT,
+    EXACT_RESPONSES,
+    loaded,
+)
+from tests.truth.reference import Config, classify
 from tests.truth.runner import NotPassedError, Runner
 from tests.truth.shrink import as_vector, shrink
+from tests.truth.table import tabulate
 
 BATCH = 25_000
+
+CONFIGS = {"queries": (EXACT, DEFAULT), "responses": (EXACT_RESPONSES, DEFAULT_RESPONSES)}
+"""What each side is compared with: every TLD and type in rows, and as by default."""
 
 
 @dataclass
 class Result:
-    """What a run found: vectors of disagreements (as text), and how many frames it tried."""
+    """What a run found: vectors of disagreements (as text), and how many frames it tried.
+
+    `counted` of them were queries, or responses.
+    """
 
     packets: int = 0
-    queries: int = 0
+    counted: int = 0
     vectors: list[str] = field(default_factory=list)
 
 
 def corpus(folder: Path | None) -> list[bytes]:
-    """The vectors' frames, and those of the captures in `folder` that a frame generator may use."""
-    found = [vector.frame for vector in VECTORS + FRAMING]
+    """The vectors' frames of both sides, and those in `folder` that are not too long to run."""
+    found = [vector.frame for vector in VECTORS + FRAMING + RESPONSES]
     for path in sorted(folder.glob("*.pcap*")) if folder else ():
         try:
             found += [frame for frame in captures.read(path) if len(frame) <= MAX_FRAME]
@@ -52,17 +67,18 @@ def fuzz(
     seed: int,
     count: int,
     material: Sequence[bytes],
-    configs: Sequence[Config] = (EXACT, DEFAULT),
+    side: Side = "queries",
     progress: Callable[[Result], None] = lambda _: None,
 ) -> Result:
     """Run `count` frames and compare; `progress` is called after each batch."""
     result = Result()
-    made = frames(seed, count, material)
+    made = frames(seed, count, material, side)
     while batch := list(islice(made, BATCH)):
-        for config in configs:
+        for config in CONFIGS[side]:
             result.vectors += disagreements(config, batch)
         result.packets += len(batch)
-        result.queries += tabulate(batch).outcomes["query"]
+        outcomes = tabulate(batch, CONFIGS[side][0]).outcomes
+        result.counted += outcomes["query"] + outcomes["response"]
         progress(result)
     return result
 
@@ -94,6 +110,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--count", type=int, default=1_000_000, help="how many packets")
     parser.add_argument("--seed", type=int, default=1, help="of the generator")
+    parser.add_argument("--side", choices=CONFIGS, default="queries", help="what is counted")
     parser.add_argument("--captures", type=Path, help="folder of captures to mutate")
     options = parser.parse_args()
     material = corpus(options.captures)
@@ -101,17 +118,18 @@ def main() -> int:
 
     def show(result: Result) -> None:
         rate = result.packets / (time.monotonic() - start)
-        line = f"{result.packets} of {options.count} packets, {result.queries} queries"
+        line = f"{result.packets} of {options.count} packets, {result.counted} {options.side}"
         print(f"\r{line}, {rate:.0f} packets/s", end="", file=sys.stderr, flush=True)
 
-    result = fuzz(options.seed, options.count, material, progress=show)
+    result = fuzz(options.seed, options.count, material, options.side, show)
     rate = result.packets / (time.monotonic() - start)
     print(file=sys.stderr)
     for vector in result.vectors:
         print(vector)
     print(
         f"{result.packets} packets (seed {options.seed}, {len(material)} frames to mutate): "
-        f"{result.queries} queries, {len(result.vectors)} disagreements, {rate:.0f} packets/s"
+        f"{result.counted} {options.side}, {len(result.vectors)} disagreements, "
+        f"{rate:.0f} packets/s"
     )
     return 1 if result.vectors else 0
 

@@ -13,7 +13,8 @@ from random import Random
 from struct import pack
 
 from tests import packets as p
-from tests.truth.reference import MAX_STEPS
+from tests.truth.framing import Side
+from tests.truth.wire import MAX_STEPS
 
 MIN_FRAME, MAX_FRAME = 14, 3500  # What BPF_PROG_TEST_RUN takes in one piece.
 
@@ -25,14 +26,16 @@ SIZES = [0, 512, 1231, 1232, 1233, 1399, 1400, 1401, 1499, 1500, 1501, 4096, 655
 LENGTH_BYTES = [0, 1, 2, 4, 0x3E, 0x3F, 0x40, 0x41, 0x7F, 0x80, 0xBF, 0xC0, 0xFF]
 
 
-def frames(seed: int, count: int, corpus: Sequence[bytes] = ()) -> Iterator[bytes]:
+def frames(
+    seed: int, count: int, corpus: Sequence[bytes] = (), side: Side = "queries"
+) -> Iterator[bytes]:
     """`count` frames of 14 to 3500 bytes; a fifth are mutants of `corpus` if it is not empty."""
     rng = Random(seed)
     for _ in range(count):
         if corpus and rng.random() < 0.2:
             frame = mutate(rng, rng.choice(corpus))
         else:
-            frame = make(rng)
+            frame = make(rng, side)
             if rng.random() < 0.1:
                 frame = mutate(rng, frame)
         yield frame[:MAX_FRAME].ljust(MIN_FRAME, b"\0")
@@ -64,9 +67,10 @@ def mutate(rng: Random, frame: bytes) -> bytes:
     return bytes(data)
 
 
-def make(rng: Random) -> bytes:
+def make(rng: Random, side: Side = "queries") -> bytes:
     """One frame from the inside out."""
-    return link(rng, *network(rng, *transport(rng, dns(rng))))
+    payload = dns(rng) if side == "queries" else response(rng)
+    return link(rng, *network(rng, *transport(rng, payload, side)))
 
 
 def label(rng: Random) -> bytes:
@@ -168,10 +172,64 @@ def dns(rng: Random) -> bytes:
     return wire
 
 
-def transport(rng: Random, payload: bytes) -> tuple[int, bytes]:
+def response(rng: Random) -> bytes:
+    """A DNS response: every section may have records, whose owners mostly are pointers."""
+    if rng.random() < 0.1:
+        return dns(rng)
+    counts = [rng.choice((1,) * 17 + (0, 0, 0, rng.choice((2, 3, 256, 65535)))), 0, 0, 0]
+    body = b""
+    if counts[0] or rng.random() < 0.1:
+        qtype = rng.choice(QTYPES) if rng.random() < 0.9 else rng.choice((0, rng.randrange(65536)))
+        body = p.question(owner(rng), qtype, 1 if rng.random() < 0.9 else rng.randrange(65536))
+    for section, most in ((1, 4), (2, 3), (3, 5)):
+        if rng.random() < 0.4:
+            continue
+        for _ in range(rng.randrange(most)):
+            body += record(rng) if section == 3 or rng.random() < 0.1 else answer(rng)
+            counts[section] += 1
+    if rng.random() < 0.005:
+        tiny = _close(rng)
+        body += p.record(b"\xc0\x0c", p.A) * tiny + p.opt(do=True, rcode=1)
+        counts[3] = min(65535, counts[3] + tiny + 1)
+    if rng.random() < 0.08:
+        counts[rng.randrange(1, 4)] = rng.choice((0, 1, 2, 255, 256, 65535))
+    header = 0x8000 | rng.choice((0, 0, 0, 3, 5, 0x400, 0x580, 0x403, rng.randrange(0x800)))
+    if rng.random() < 0.05:
+        header = rng.randrange(65536)
+    wire = pack("!HHHHHH", rng.randrange(65536), header, *counts) + body
+    if rng.random() < 0.05:
+        wire += rng.choice((bytes(10), p.opt(do=True), rng.randbytes(rng.randrange(1, 60))))
+    if rng.random() < 0.1:
+        wire = wire[: rng.randrange(len(wire))]
+    return wire
+
+
+def answer(rng: Random) -> bytes:
+    """A record as answers and referrals have it, its owner most often a pointer to anywhere."""
+    kind = rng.random()
+    pointer = b"\xc0\x0c" if kind < 0.6 else bytes([0xC0 | rng.randrange(64), rng.randrange(256)])
+    if kind > 0.9:
+        pointer = owner(rng)
+    elif kind > 0.85:  # labels, then a pointer
+        pointer = p.labels(rng.choice(WORDS))[:-1] + pointer
+    return p.record(
+        pointer,
+        rng.choice((1, 2, 2, 2, 5, 6, 28, 43, 46, 50, 0x0200, rng.randrange(65536))),
+        rng.randbytes(rng.choice((4, 16, 2, 0, 20, 64, 200))),
+        rdlength=rng.randrange(65536) if rng.random() < 0.03 else None,
+    )
+
+
+def transport(rng: Random, payload: bytes, side: Side = "queries") -> tuple[int, bytes]:
     """The IP protocol number and its datagram or segment."""
     kind = rng.random()
     port = 53 if rng.random() < 0.95 else rng.choice((0, 52, 54, 853, 5353, 0x3500))
+    if side == "responses" and kind < 0.97:
+        other = rng.choice((53, 40000))
+        length = None if rng.random() < 0.93 else _near(rng, 8 + len(payload))
+        if kind < 0.94:
+            return p.UDP, p.udp(payload, sport=port, dport=other, length=length)
+        return p.TCP, p.tcp(payload, sport=port, dport=other)
     if kind < 0.94:
         length = None if rng.random() < 0.93 else _near(rng, 8 + len(payload))
         return p.UDP, p.udp(payload, dport=port, sport=rng.choice((53, 40000)), length=length)

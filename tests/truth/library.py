@@ -14,7 +14,8 @@ import dns.message
 import dns.opcode
 import dpkt
 
-from tests.truth.reference import Config, Row, edns_bucket, qtype_text, tld_text
+from tests.truth.reference import Config, Row
+from tests.truth.wire import edns_bucket, qtype_text, tld_text
 
 
 class NoOpinionError(Exception):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import cache
 
-from tests.truth.reference import Config, tld_text
+from tests.truth.reference import Config
+from tests.truth.wire import tld_text
 from xdpdns import vocab
 from xdpdns.loader import LoadedProgram
 from xdpdns.program import Compiled, compile_program
@@ -17,13 +19,19 @@ MAX_SERIES = 200_000
 EXACT = Config(tlds=None, registered_only=False)
 """As `--tlds all --qtypes all`: nothing is folded."""
 
+EXACT_RESPONSES = replace(EXACT, side="responses")
+
 DEFAULT = Config(tlds=frozenset(tld_text(label) if label else "." for label in vocab.iana_tlds()))
 """As by default. The list of TLDs is the program's; which of them a name has is decided twice."""
 
+DEFAULT_RESPONSES = replace(DEFAULT, side="responses")
+
 
 def settings(config: Config) -> ProgramSettings:
-    """The options that mean `config`, one of the two above but for ports and edges."""
+    """The options that mean `config`, one of those above but for ports and edges."""
     return ProgramSettings(
+        side=config.side,
+        labels=vocab.SIDES[config.side],
         ports=tuple(sorted(config.ports)),
         edns_edges=config.edges,
         tlds="all" if config.tlds is None else "iana",

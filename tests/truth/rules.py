@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tests.truth.reference import MAX_STEPS, Row, Verdict
+from tests.truth.reference import ResponseRow, Row, Verdict
 from tests.truth.tshark import Dissection
+from tests.truth.wire import MAX_STEPS
 
 LINKS = {"eth", "ethertype", "sll", "null", "raw", "vlan", "ieee8021ad"}
 EXTENSIONS = {"ipv6.hopopts", "ipv6.dstopts", "ipv6.routing", "ipv6.fraghdr", "ah"}
+
+
+AnyRow = Row | ResponseRow
 
 
 class Case(NamedTuple):
@@ -21,7 +25,7 @@ class Case(NamedTuple):
 
     frame: bytes
     ours: Verdict
-    theirs: Row | None
+    theirs: AnyRow | None
     seen: Dissection
 
 
@@ -143,7 +147,7 @@ def explain(case: Case) -> str | None:
     return next((rule.__name__ for rule in RULES if rule(case)), None)
 
 
-def beyond_reach(ours: Row | None, theirs: Row | None) -> bool:
+def beyond_reach(ours: AnyRow | None, theirs: AnyRow | None) -> bool:
     """We could not reach an OPT, they say what is there; the rows are the same otherwise."""
     if ours is None or theirs is None or ours.edns != "unseen":
         return False

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from tests.truth.compare import Difference, differences
-from tests.truth.reference import Config, Row, classify, tabulate
+from tests.truth.reference import Config, ResponseRow, Row, classify
+from tests.truth.table import tabulate
 from xdpdns.kernel import XDP_PASS, TestRun
 from xdpdns.snapshot import Histogram, Snapshot
 
@@ -56,13 +57,14 @@ class Runner:
         self._before = after
         return counted
 
-    def one(self, frame: bytes) -> tuple[str, Row | None]:
+    def one(self, frame: bytes) -> tuple[str, Row | ResponseRow | None]:
         """The outcome and row of one frame; `<n outcomes>` if it has not exactly one."""
         counted = self.run([frame])
         outcomes = list(Counter(counted.outcomes).elements())
         rows = list(Counter(counted.queries).elements())
         outcome = outcomes[0] if len(outcomes) == 1 else f"<{len(outcomes)} outcomes>"
-        return outcome, Row(*rows[0]) if rows else None
+        kind = Row if self.config.side == "queries" else ResponseRow
+        return outcome, kind(*rows[0]) if rows else None
 
     def check(self, frames: Sequence[bytes]) -> list[Difference]:
         """Every difference to the reference, over all these frames together."""

@@ -46,5 +46,5 @@ def _zero(frame: bytes, fails: Callable[[bytes], bool]) -> bytes:
 
 def as_vector(frame: bytes, expected: Verdict) -> str:
     """The frame as a line for `tests.bpf.vectors`."""
-    row = f", Row{tuple(expected.row)}" if expected.row else ""
+    row = f", {type(expected.row).__name__}{tuple(expected.row)}" if expected.row else ""
     return f'Vector("", bytes.fromhex("{frame.hex()}"), "{expected.outcome}"{row})'

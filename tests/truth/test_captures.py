@@ -20,7 +20,8 @@ from tests.truth import captures, library, rules, tshark
 from tests.truth.compare import differences
 from tests.truth.conftest import Report, capture_files
 from tests.truth.loading import EXACT, load, settings
-from tests.truth.reference import Verdict, classify, tabulate
+from tests.truth.reference import Verdict, classify
+from tests.truth.table import tabulate
 from xdpdns.errors import CaptureError
 from xdpdns.loader import LoadedProgram
 from xdpdns.replay import replay

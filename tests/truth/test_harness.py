@@ -12,9 +12,10 @@ from tests.bpf.vectors import VECTORS
 from tests.truth.compare import FLAG_BITS, differences
 from tests.truth.generator import frames
 from tests.truth.loading import EXACT, load, settings
-from tests.truth.reference import Config, classify, tabulate
+from tests.truth.reference import Config, classify
 from tests.truth.runner import Runner
 from tests.truth.shrink import shrink
+from tests.truth.table import tabulate
 from xdpdns.snapshot import Histogram, Marginals, Snapshot
 
 FRAME = VECTORS[0].frame

@@ -11,7 +11,8 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.truth.reference import Config, Row, edns_bucket, qtype_text, tld_text
+from tests.truth.reference import Config, Row
+from tests.truth.wire import edns_bucket, qtype_text, tld_text
 
 MISSING = shutil.which("tshark") is None
 """Whether there is no tshark to ask (Debian: `apt-get install tshark`)."""

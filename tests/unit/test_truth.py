@@ -6,8 +6,9 @@ from itertools import islice
 
 from tests.bpf.vectors import VECTORS, Vector
 from tests.truth.generator import MAX_FRAME, MIN_FRAME, frames
-from tests.truth.reference import Row, classify, tabulate
+from tests.truth.reference import Row, classify
 from tests.truth.shrink import as_vector, shrink
+from tests.truth.table import tabulate
 
 OUTCOMES = 19
 
