@@ -80,7 +80,7 @@ def masked(lines: Sequence[str]) -> list[str]:
     """A screen without what is another at each run: ids, times, averages, the curve."""
     head = [
         re.sub(r"program [\d+]+  up [\d:]+ +[\d:]+$", "program ID  up AGE  CLOCK", lines[0]),
-        re.sub(r"average [\d.]+/s of .*?  packets", "average N/s of TIME  packets", lines[1]),
+        re.sub(r"average [\d.]+/s of .*?  resp", "average N/s of TIME  resp", lines[1]),
     ]
     return [*head, "(the last minutes)", *lines[3:]]
 
@@ -93,7 +93,7 @@ def test_golden(
     _, mix = counted
     env = {} if colour else {"NO_COLOR": "1"}
     with Terminal(lab.server, [*TOP, "--totals"], width, height, env) as terminal:
-        terminal.wait_for(f"queries 0/s  average 0/s of 1 s  packets 0/s  total {COUNT:,}")
+        terminal.wait_for(f"queries 0/s  average 0/s of 1 s  responses 0/s  total {COUNT:,}")
         lines, raw = terminal.lines, terminal.raw
         terminal.type("q")
         wait_until("the end", lambda: terminal.exit_code == 0)

@@ -386,7 +386,7 @@ def test_what_stands_in_a_frame() -> None:
     lines = [line.plain for line in frame(View("eth0 (native)", history, clock="12:00:00"), 80, 24)]
     assert lines[0].startswith("xdpdns top  eth0 (native)")
     assert lines[0].endswith(" 12:00:00")
-    assert lines[1] == "queries 80/s  average 60/s of 2 s  packets 80/s  total 120"
+    assert lines[1] == "queries 80/s  average 60/s of 2 s  total 120  packets 80/s"
     assert lines[3].split() == [
         *("1", "types", "rate", "share", "change"),
         *("2", "TLDs", "rate", "share", "change"),

@@ -107,7 +107,7 @@ def _head(view: View, width: int, ascii_only: bool) -> Iterator[Text]:
     if len(title) + len(view.clock) < width:
         title.append(view.clock.rjust(width - len(title)))
     yield title
-    yield _summary(view)
+    yield _summary(view, width)
     rates = view.history.rates(("queries", MESSAGES), width - 20)
     top = max(rates, default=0.0)
     spark = Text(sparkline(rates, top, ascii_only), style="cyan")
@@ -117,22 +117,23 @@ def _head(view: View, width: int, ascii_only: bool) -> Iterator[Text]:
         yield Text(view.notice, style="bold yellow")
 
 
-def _summary(view: View) -> Text:
+def _summary(view: View, width: int) -> Text:
+    """The rates of all together; the last of them only if there is room."""
     history = view.history
-    line = Text("queries ")
-    source = ("queries", MESSAGES)
-    line.append(f"{number(history.rate(source))}/s", style="bold")
-    line.append(f"  average {number(history.average(source))}/s")
-    line.append(f" of {duration(history.seconds)}")
-    if ("queries", "outcome") in history.totals:
-        line.append(f"  packets {number(history.rate(('queries', 'outcome')))}/s")
-    line.append(f"  total {history.totals.total(source):,}")
-    if ("responses", MESSAGES) in history.totals:
-        line.append(f"  responses {number(history.rate(('responses', MESSAGES)))}/s")
+    queries = ("queries", MESSAGES)
     lost = history.totals.get(("queries", "overflow"), {})
     missing = sum(count for reason, count in lost.items() if reason != "folded")
+    line = Text("queries ")
+    line.append(f"{number(history.rate(queries))}/s", style="bold")
+    line.append(f"  average {number(history.average(queries))}/s of {duration(history.seconds)}")
+    if ("responses", MESSAGES) in history.totals:
+        line.append(f"  responses {number(history.rate(('responses', MESSAGES)))}/s")
+    line.append(f"  total {history.totals.total(queries):,}")
     if missing:
         line.append(f"  {missing:,} in no row", style="bold red")
+    packets = f"  packets {number(history.rate(('queries', 'outcome')))}/s"
+    if ("queries", "outcome") in history.totals and len(line) + len(packets) <= width:
+        line.append(packets)
     return line
 
 
