@@ -6,7 +6,7 @@
 #if TIMING
 #include "timing.h"
 
-BPF_TABLE("array", u32, u64, pending, PENDING_SLOTS);
+BPF_TABLE("array", u32, struct waiting, pending, PENDING_PAIRS);
 BPF_TABLE("percpu_array", u32, struct timing, timing, 1);
 
 /*
@@ -30,20 +30,29 @@ static __always_inline u64 packet_time(void)
 }
 
 #if !RESPONSES
-/* A query takes its slot, unless it waits there already. */
-static __always_inline void begin_waiting(u64 *slot, const struct pair *pair, struct timing *t, u64 now)
+/* Whether a slot's word is of this very query. */
+static __always_inline bool waits(u64 word, const struct pair *pair, u64 now)
 {
-	u64 waiting = *slot;
+	return (u32)word == (u32)pair->mark && age_of(word, now) < TIMING_TIMEOUT;
+}
 
-	if ((u32)waiting == (u32)pair->mark && age_of(waiting, now) < TIMING_TIMEOUT) {
+/* A query takes one of its slots, unless it waits there already: a free one, or that of who waits for longer. */
+static __always_inline void begin_waiting(struct waiting *slots, const struct pair *pair, struct timing *t, u64 now)
+{
+	u64 first = slots->word[0], second = slots->word[1], before;
+
+	if (waits(first, pair, now) || waits(second, pair, now)) {
 		t->duplicate += 1;
 		return;
 	}
 	t->tracked += 1;
-	waiting = __sync_lock_test_and_set(slot, now << 32 | pair->mark);
-	if (!waiting)
+	if (first && (!second || age_of(second, now) > age_of(first, now)))
+		before = __sync_lock_test_and_set(&slots->word[1], now << 32 | pair->mark);
+	else
+		before = __sync_lock_test_and_set(&slots->word[0], now << 32 | pair->mark);
+	if (!before)
 		return;
-	if (age_of(waiting, now) < TIMING_TIMEOUT)
+	if (age_of(before, now) < TIMING_TIMEOUT)
 		t->displaced += 1;
 	else
 		t->expired += 1;
@@ -51,20 +60,23 @@ static __always_inline void begin_waiting(u64 *slot, const struct pair *pair, st
 
 #else
 /* Whether this is the query that the response answers; one without a question answers any of its tuple. */
-static __always_inline bool is_pair(u64 waiting, const struct pair *pair)
+static __always_inline bool is_pair(u64 word, const struct pair *pair)
 {
 	u64 what = pair->question ? WORD_TUPLE | WORD_QUESTION : WORD_TUPLE;
 
-	return waiting && !((waiting ^ pair->mark) & what);
+	return word && !((word ^ pair->mark) & what);
 }
 
 /* A response frees its query's slot; of two that are the same only one can. */
-static __always_inline void end_waiting(u64 *slot, const struct pair *pair, struct timing *t, u64 now, u64 index)
+static __always_inline void end_waiting(struct waiting *slots, const struct pair *pair, struct timing *t, u64 now,
+					u64 index)
 {
-	u64 waiting = *slot, units = age_of(waiting, now), bucket;
+	u64 way = !is_pair(slots->word[0], pair), word, units, bucket;
 
-	if (!is_pair(waiting, pair) || units >= TIMING_TIMEOUT ||
-	    __sync_val_compare_and_swap(slot, waiting, 0) != waiting) {
+	word = slots->word[way];
+	units = age_of(word, now);
+	if (!is_pair(word, pair) || units >= TIMING_TIMEOUT ||
+	    __sync_val_compare_and_swap(&slots->word[way], word, 0) != word) {
 		t->orphan += 1;
 		return;
 	}
@@ -81,7 +93,8 @@ static __always_inline void end_waiting(u64 *slot, const struct pair *pair, stru
 static __always_inline void time_message(const u8 *data, const struct ip_payload *ip, const struct message *m,
 					 const struct features *f)
 {
-	u64 now, *slot;
+	struct waiting *slots;
+	u64 now;
 	struct timing *t;
 	struct pair pair;
 	u32 at = 0;
@@ -94,14 +107,14 @@ static __always_inline void time_message(const u8 *data, const struct ip_payload
 		return;
 	t = timing.lookup(&at);
 	at = pair.slot;
-	slot = pending.lookup(&at);
-	if (!t || !slot) /* never: elements of arrays */
+	slots = pending.lookup(&at);
+	if (!t || !slots) /* never: elements of arrays */
 		return;
 	now = timing_now(packet_time());
 #if RESPONSES
-	end_waiting(slot, &pair, t, now, (ip->af == 6 ? TIMING_IPV6_UDP : TIMING_IPV4_UDP) + (ip->proto == PROTO_TCP));
+	end_waiting(slots, &pair, t, now, (ip->af == 6 ? TIMING_IPV6_UDP : TIMING_IPV4_UDP) + (ip->proto == PROTO_TCP));
 #else
-	begin_waiting(slot, &pair, t, now);
+	begin_waiting(slots, &pair, t, now);
 #endif
 }
 #else

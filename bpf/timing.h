@@ -2,8 +2,8 @@
 /*
  * Response time: what a query and its response have in common, and how one waits for the other.
  *
- * A waiting query is one 64-bit word in a table of slots; its addresses, ports and ID choose the slot. A new query
- * takes its slot whatever waits there: while strangers' queries flood in, one that is answered soon is still met, for
+ * A waiting query is one 64-bit word in a table of slots; its addresses, ports and ID choose two. A new query takes
+ * one of its slots whatever waits there: while strangers' queries flood in, one that is answered soon is still met, for
  * there are many slots between it and the next that takes its own. Words change hands only by atomic exchange, so that
  * every query that was taken note of is in exactly one count: matched, expired, displaced, or still in its slot.
  */
@@ -12,8 +12,12 @@
 
 #include "classify.h"
 
-/* A power of two; the agent creates the table with as many. */
-#define PENDING_SLOTS 65536
+/* A power of two; each is a pair of slots. */
+#define PENDING_PAIRS 32768
+
+struct waiting {
+	u64 word[2];
+};
 
 /* The clock's unit is 1024 ns, so that the histogram's edges, powers of two of it, are powers of two of nanoseconds. */
 #define TIMING_SHIFT 10
@@ -119,7 +123,7 @@ static __always_inline void pair_of(const u8 *data, const struct ip_payload *ip,
 	if (!tuple || tuple >> 48 & (TIMING_SAMPLE - 1))
 		return;
 	pair->sampled = true;
-	pair->slot = tuple >> 32 & (PENDING_SLOTS - 1);
+	pair->slot = tuple >> 32 & (PENDING_PAIRS - 1);
 	pair->mark = (tuple & WORD_TUPLE) | WORD_SET;
 	pair->question = f->question.name_len;
 	if (pair->question)

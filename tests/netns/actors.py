@@ -140,7 +140,7 @@ class Agent:
         self._lab = lab
         argv = [*prefix, XDPDNS, "attach", *interfaces, *options]
         self.process = lab.start(lab.server, argv, "agent")
-        self.process.wait_until("the agent's readiness", self._ready)
+        self.process.wait_until("the agent's readiness", self._ready, 30.0)
 
     def _ready(self) -> bool:
         try:
