@@ -256,7 +256,12 @@ def test_a_server_that_stands_still_for_three_seconds(lab: Lab) -> None:
     pids = [nsd.pid, *_descendants(nsd.pid)]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
-    waking = threading.Timer(3.0, lambda: [os.kill(pid, signal.SIGCONT) for pid in pids])
+
+    def wake() -> None:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+    waking = threading.Timer(3.0, wake)
     waking.start()
     dnsperf(lab, names, "-t", "8", outstanding=100)
     waking.join()
