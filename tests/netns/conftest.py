@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.netns.lab import Lab
+from tests.netns.machine import install_layer
 
 
 @pytest.fixture
@@ -33,3 +34,11 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def installed(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A layer for Machine in which that package is installed."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it mounts an overlay")
+    return install_layer(package, tmp_path_factory.mktemp("installed"))

@@ -28,6 +28,8 @@ BOOT = """
 root=$1
 mount -t tmpfs tmpfs "$root"
 mkdir "$root/upper" "$root/work" "$root/root"
+# copied: it lies in what is below, and so can't be a layer beside that
+[ -z "$3" ] || cp -a "$3/." "$root/upper"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$root/upper,workdir=$root/work" "$root/root"
 cd "$root/root"
 : >etc/machine-id
@@ -39,14 +41,38 @@ exec systemd-nspawn --quiet --register=no --keep-unit --directory="$root/root" -
 """
 
 
+INSTALL = """
+cd "$1"
+mkdir upper work root
+mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root
+mount -t proc proc root/proc
+cp "$2" root/root/package.deb
+chroot root dpkg --install /root/package.deb
+rm root/root/package.deb
+"""
+
+
+def install_layer(package: Path, folder: Path) -> Path:
+    """Install a Debian package over this machine's files; the folder of what that changes.
+
+    No service is started: no systemd runs there.
+    """
+    argv = ["unshare", "--mount", "bash", "-euc", INSTALL, "install", str(folder), str(package)]
+    done = subprocess.run(argv, text=True, capture_output=True, timeout=300)
+    if done.returncode:
+        raise RuntimeError(f"{package} can't be installed: {done.stdout}{done.stderr}")
+    return folder / "upper"
+
+
 class Machine:
     """It runs within the `with` block; its processes can be seen from here, by their ids here.
 
-    `shared` is a folder that is the same here and there.
+    `layer` is what install_layer() made. `shared` is a folder that is the same here and there.
     """
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, layer: Path | None = None) -> None:
         self._lab = lab
+        self._layer = str(layer or "")
         self._leader = 0
         self.shared = lab.tmp / "shared"
 
@@ -54,7 +80,8 @@ class Machine:
         root = self._lab.tmp / "machine"
         for folder in (root, self.shared):
             folder.mkdir()
-        argv = ["unshare", "--mount", "bash", "-euc", BOOT, "boot", str(root), str(self.shared)]
+        arguments = (str(root), str(self.shared), self._layer)
+        argv = ["unshare", "--mount", "bash", "-euc", BOOT, "boot", *arguments]
         self._process = self._lab.start(self._lab.server, argv, "machine")
         try:
             self._process.wait_until("the machine's systemd", self._is_up, timeout=30)

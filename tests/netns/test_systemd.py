@@ -45,11 +45,11 @@ def install(machine: Machine, package: Path, *more: str) -> list[str]:
 
 
 @pytest.fixture
-def machine(lab: Lab, package: Path) -> Iterator[Machine]:
-    """A machine on which deploy/install has just been run."""
+def machine(lab: Lab, package: Path, installed: Path) -> Iterator[Machine]:
+    """A machine on which deploy/install has just been run, for the sake of speed a second time."""
     if not shutil.which("systemd-nspawn"):
         pytest.skip("systemd-nspawn is not here: deploy/setup --dev installs it")
-    with Machine(lab) as made:
+    with Machine(lab, installed) as made:
         install(made, package)
         yield made
         made.run(["systemctl", "stop", UNIT], check=False)
