@@ -46,9 +46,9 @@ class Agent:
 
     def _connect(self, deadline: float) -> None:
         while True:
-            self._http = HTTPConnection("127.0.0.1", PORT, timeout=10)
+            self._http = HTTPConnection("127.0.0.1", PORT, timeout=30)
             with suppress(ConnectionRefusedError):
-                self._http.sock = self._lab.server.connect("127.0.0.1", PORT)
+                self._http.sock = self._lab.server.connect("127.0.0.1", PORT, 30)
                 return
             if self.process.exited is not None or time.perf_counter() > deadline:
                 raise RuntimeError(f"the agent does not serve: {self.process.log}")
