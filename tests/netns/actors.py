@@ -145,7 +145,7 @@ class Agent:
     def _ready(self) -> bool:
         try:
             return http_get(self._lab.server, "/-/ready").status == 200
-        except ConnectionError:  # not yet, or it ended
+        except (ConnectionError, TimeoutError):  # not yet, or it ended
             return False
 
     def scrape(self) -> Scrape:

@@ -191,6 +191,7 @@ def test_taken_off_from_outside(tidy: Lab, options: tuple[str, ...]) -> None:
     becomes(lab, "up")
     ask(lab, 3)
     assert counted(lab) == 6
+    assert "taken off eth0: attached again" in agent.process.log
     # again and again: it waits ever longer, and says so
     link(lab, "set", "dev", "eth0", flavour, "off")
     becomes(lab, "detached")

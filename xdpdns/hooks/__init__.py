@@ -95,11 +95,19 @@ class Hooks:
             raise AttachError(f"there is no interface {name}: {mend}") from error
 
     def link_at(self, index: int) -> Link | None:
-        """One interface by its index; None if it is gone."""
+        """One interface by its index; None if it is gone.
+
+        Raises:
+            KernelError: the kernel did not answer that.
+        """
         try:
             return get(self._route, index=index)
-        except (NetlinkError, IndexError):
-            return None
+        except NetlinkError as error:
+            if error.code == errno.ENODEV:
+                return None
+            raise KernelError(
+                f"could not look at the interface {index} ({os.strerror(error.code)}).", error.code
+            ) from error
 
     def found(self, link: Link) -> list[Found]:
         """Every program on every hook of an interface, ours or not."""

@@ -220,7 +220,11 @@ class Supervision:
                     self._outbox.listen(timeout=SETTLE)
                     gone = self._events.drain()
                 began = time.monotonic()
-                done = self.look(gone)
+                try:
+                    done = self.look(gone)
+                except XdpdnsError as error:
+                    log.warning("The interfaces can't be looked at: %s", error)
+                    done = True
                 pause = max(LOOK_EVERY, SHARE * (time.monotonic() - began)) if done else 0.0
                 self._outbox.put(Alive())
         except AgentEndedError:
@@ -325,7 +329,9 @@ class _Links:
     def at(self, index: int) -> Link | None:
         if self._all is None:
             return self._hooks.link_at(index) if index else None
-        return next((link for link in self._all if link.index == index), None)
+        found = next((link for link in self._all if link.index == index), None)
+        # A list that was made while interfaces came and went may lack one.
+        return found or (self._hooks.link_at(index) if index else None)
 
     def called(self, name: str) -> Link | None:
         if self._all is None:

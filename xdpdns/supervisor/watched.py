@@ -234,9 +234,11 @@ class Watched:
         if self._seen != (link.up, link.mtu):
             self._seen = link.up, link.mtu
             self._backoff.reset()
+        lost = False
         for direction, attachment in list(self._attachments.items()):
             there = self._tools.hooks.look(attachment, link)
             if there is None:
+                lost = True
                 attachment.close()
                 del self._attachments[direction]
             elif there != attachment.program_id:
@@ -253,6 +255,9 @@ class Watched:
                 return "occupied", str(error)
             except XdpdnsError as error:
                 return ("refused" if link.up else "down"), str(error)
+            if lost:
+                extra = {"interface": self.name, "reason": "detached"}
+                log.warning("A program was taken off %s: attached again.", self.name, extra=extra)
         if not link.up:
             return "down", f"{self.name} is down: no packets arrive until it is up again."
         return "", ""
