@@ -10,6 +10,7 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
+from grafana.answers import answers
 from grafana.fleet import fleet
 from grafana.overview import overview
 from grafana.triage import triage
@@ -20,7 +21,7 @@ FOLDER = Path(__file__).resolve().parent
 def build() -> dict[Path, str]:
     """The files and their text."""
     encoder = JSONEncoder(sort_keys=True, indent=2)
-    made = [maker().build() for maker in (overview, fleet, triage)]
+    made = [maker().build() for maker in (overview, answers, fleet, triage)]
     for board in made:
         for number, panel in enumerate(board.panels or [], start=1):
             # Grafana would number them itself, and a link to one panel would not last.

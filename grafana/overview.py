@@ -19,6 +19,7 @@ from grafana.parts import (
     number,
     outcomes,
     rate,
+    segments,
     select,
     series,
     share,
@@ -88,7 +89,7 @@ def _glance(made: dash.Dashboard) -> None:
     made.with_panel(
         number(
             "In no row",
-            "Queries in this time range that are counted, but in no row, since the map was full. "
+            "Messages of this time range that are counted, but in no row, since a map was full. "
             "Raise --max-series, or leave out a dimension with --labels.",
             instant(increase(select(c.OVERFLOW))),
             unit="short",
@@ -206,9 +207,9 @@ def _packets(made: dash.Dashboard) -> None:
     made.with_panel(
         graph(
             "Packets by outcome",
-            "Every packet that the interface received has exactly one outcome; what they mean is "
-            "in the README. The scale is logarithmic: a few odd packets show beside many queries.",
-            series(rate(select(c.PACKETS), "outcome") + " > 0", "{{outcome}}"),
+            "Every packet of the queries' direction has exactly one outcome; what they mean is in "
+            "the README. The scale is logarithmic: a few odd packets show beside many queries.",
+            series(outcomes(by="outcome") + " > 0", "{{outcome}}"),
             unit="pps",
             log=True,
         )
@@ -232,6 +233,16 @@ def _packets(made: dash.Dashboard) -> None:
             unit="percentunit",
             size="8x8",
             steps=[(None, "transparent"), (0.3, "red")],
+        )
+    )
+    made.with_panel(
+        graph(
+            "TCP segments",
+            "Segments to a DNS port by what they are. Only syn is a flood; partial and "
+            "continuation hold messages that are too large for one segment.",
+            series(segments() + " > 0", "{{segment}}"),
+            unit="pps",
+            size="8x8",
         )
     )
     made.with_panel(
@@ -324,11 +335,11 @@ def _health(made: dash.Dashboard) -> None:
     made.with_panel(
         grid(
             "Interfaces",
-            "Each interface: 1 if its packets are counted; the hook (native in the driver, generic "
-            "behind it); the program's id for bpftool.",
+            "Each program of each interface: 1 if its packets are counted; the hook (native in the "
+            "driver, generic behind it, tcx ...); the program's id for bpftool.",
             [
-                f"{select(c.UP)} * on (job, instance, interface) group_left (mode, program_id) "
-                f"{select(c.INTERFACE)} or on (job, instance, interface) {select(c.UP)}",
+                f"{select(c.INTERFACE)} * on (job, instance, interface) group_left () "
+                f"{select(c.UP)} or on (job, instance, interface) {select(c.UP)}",
             ],
             [("Counted", "bool_yes_no", [(None, "red"), (1, "green")])],
             size="12x6",
@@ -338,8 +349,8 @@ def _health(made: dash.Dashboard) -> None:
     made.with_panel(
         grid(
             "Not counted, and why",
-            "Interfaces whose packets aren't counted: absent, down, replaced (another XDP program "
-            "took the hook) or detached. Empty when all is well.",
+            "Interfaces whose packets aren't counted: absent, down, replaced or occupied (another "
+            "program has the hook), detached or refused. Empty when all is well.",
             [select(c.DOWN)],
             [("", "none", ())],
             size="12x6",
@@ -350,7 +361,7 @@ def _health(made: dash.Dashboard) -> None:
         graph(
             "Entries in the maps",
             "Rows in use as a share of what the map can hold. It never falls while the agent runs.",
-            series(FILL, "{{instance}} {{interface}} {{map}}"),
+            series(FILL, "{{instance}} {{interface}} {{direction}} {{map}}"),
             unit="percentunit",
             size="8x8",
             most=1,
@@ -359,8 +370,8 @@ def _health(made: dash.Dashboard) -> None:
     )
     made.with_panel(
         graph(
-            "Queries without a row of their own",
-            "Queries whose TLD was folded into ~other since the map was full, and queries that "
+            "Without a row of their own",
+            "Messages whose TLD was folded into ~other since the map was full, and messages that "
             "are in no row at all. Both are 0 unless --max-series is too low.",
             series(rate(select(c.FOLDED)), "folded into ~other"),
             series(rate(select(c.OVERFLOW), "reason"), "in no row: {{reason}}", "B"),
@@ -373,9 +384,9 @@ def _health(made: dash.Dashboard) -> None:
             "Time in the program for each packet, by the kernel's clock; only with "
             "--program-stats or kernel.bpf_stats_enabled=1.",
             series(
-                f"{rate(select(c.RUN_SECONDS), 'instance, interface')} / "
-                f"{rate(select(c.RUNS), 'instance, interface')}",
-                "{{instance}} {{interface}}",
+                f"{rate(select(c.RUN_SECONDS), 'instance, interface, direction')} / "
+                f"{rate(select(c.RUNS), 'instance, interface, direction')}",
+                "{{instance}} {{interface}} {{direction}}",
             ),
             unit="s",
             size="8x8",
@@ -383,8 +394,8 @@ def _health(made: dash.Dashboard) -> None:
     )
     made.with_panel(
         graph(
-            "A CPU's time in the program",
-            "The share of one CPU that the program takes; only with --program-stats or "
+            "A CPU's time in the programs",
+            "The share of one CPU that the programs take; only with --program-stats or "
             "kernel.bpf_stats_enabled=1.",
             series(
                 rate(select(c.RUN_SECONDS), "instance, interface"), "{{instance}} {{interface}}"

@@ -17,10 +17,16 @@ from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from xdpdns.catalogue import PACKETS, Metric
+from xdpdns.catalogue import PACKETS, TCP_SEGMENTS, Metric
 
-OVERVIEW, FLEET, TRIAGE = "xdpdns", "xdpdns-fleet", "xdpdns-triage"
-TITLES = {OVERVIEW: "DNS queries", FLEET: "DNS fleet", TRIAGE: "DNS triage"}
+OVERVIEW, ANSWERS = "xdpdns", "xdpdns-answers"
+FLEET, TRIAGE = "xdpdns-fleet", "xdpdns-triage"
+TITLES = {
+    OVERVIEW: "DNS queries",
+    ANSWERS: "DNS answers",
+    FLEET: "DNS fleet",
+    TRIAGE: "DNS triage",
+}
 """The dashboards by uid; a uid never changes, since bookmarks and links are made of it."""
 
 SOURCE = dashboard.DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -31,6 +37,9 @@ PLACE = f"{VARIABLES}&${{instance:queryparam}}&${{interface:queryparam}}&${{__ur
 # What came to a watched port over UDP and is no whole question (bpf/outcomes.h).
 MALFORMED = "dns_truncated|qdcount|name_.+|question_truncated"
 MESSAGES = f"query|opcode|{MALFORMED}"
+
+PROGRAM = "job, instance, interface, direction"
+"""The labels that tell programs apart."""
 
 Steps = Sequence[tuple[float | None, str]]
 GOOD: Steps = [(None, "green")]
@@ -67,10 +76,11 @@ def increase(selector: str, by: str = "", *, window: str = "$__range") -> str:
     return _sum("increase", selector, by, window, "")
 
 
-def _sum(function: str, selector: str, by: str, window: str, offset: str) -> str:
+def _sum(function: str, selector: str, by: str, window: str, offset: str, among: str = "") -> str:
     grouping = f" by ({by})" if by else ""
     at = f" offset {offset}" if offset else ""
-    return f"sum{grouping} ({function}({selector}[{window}]{at}))"
+    only = f" and on ({PROGRAM}) {among}{at}" if among else ""
+    return f"sum{grouping} ({function}({selector}[{window}]{at}){only})"
 
 
 def share(part: str, whole: str, by: str = "") -> str:
@@ -78,9 +88,32 @@ def share(part: str, whole: str, by: str = "") -> str:
     return f"{part} / on ({by}) group_left () {whole}"
 
 
-def outcomes(pattern: str, by: str = "") -> str:
-    """The rate of the packets with these outcomes."""
-    return rate(select(PACKETS, outcome=pattern), by)
+def outcomes(
+    pattern: str = "",
+    by: str = "",
+    *,
+    of: str = "query",
+    window: str = WINDOW,
+    offset: str = "",
+) -> str:
+    """The rate of the packets with these outcomes, or of all, on the side that counts `of`.
+
+    Both programs of an interface have outcomes such as `tcp`. The one that counts queries is at the
+    ingress of a server, at the egress of a client, and has the outcome `query` in either case.
+    """
+    chosen = select(PACKETS, outcome=pattern) if pattern else select(PACKETS)
+    return _sum("rate", chosen, by, window, offset, select(PACKETS, outcome=of))
+
+
+def segments(of: str = "query") -> str:
+    """The rate of the TCP segments by what they are, on the side that counts `of`."""
+    return _sum("rate", select(TCP_SEGMENTS), "segment", WINDOW, "", select(PACKETS, outcome=of))
+
+
+def quantile(portion: float, metric: Metric, by: str = "") -> str:
+    """That portion of a histogram's observations is at most this large; about, within a bucket."""
+    labels = f"le, {by}" if by else "le"
+    return f"histogram_quantile({portion}, {rate(select(metric, '_bucket'), labels)})"
 
 
 # --- queries ------------------------------------------------------------------------------------
@@ -130,7 +163,7 @@ def _common(
 ) -> Panel:
     width, height = (int(part) for part in size.split("x"))
     panel.title(title).description(text).datasource(SOURCE).span(width).height(height).unit(unit)
-    panel.links([go(TRIAGE), go(FLEET)])
+    panel.links([go(TRIAGE), go(FLEET), go(ANSWERS)])
     for query in queries:
         panel.with_target(query)
     return panel

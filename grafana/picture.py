@@ -5,8 +5,8 @@
 
 The first runs the lab and stores what :func:`collect` returned for each dashboard; the second has
 @grafana/ui (render/panels.jsx) draw the dashboard's JSON in a Chromium without a window, and writes
-overview.png and triage.png beside this file. It needs npm, chromium and Pillow, and keeps
-@grafana/ui in ~/.cache/xdpdns-panels.
+overview.png, answers.png and triage.png beside this file. It needs npm, chromium and Pillow, and
+keeps @grafana/ui in ~/.cache/xdpdns-panels.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ ROW = 38
 """Pixels of a row of Grafana's grid, with its gap."""
 PICTURES = {
     "xdpdns": ("overview.png", {"row", "stat", "timeseries", "bargauge"}, 40),
+    "xdpdns-answers": ("answers.png", {"row", "stat", "timeseries", "table"}, 48),
     "xdpdns-triage": ("triage.png", {"table"}, 100),
 }
 """By uid: the file, the kinds of panels, and how many of the grid's rows are drawn.

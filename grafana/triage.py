@@ -16,6 +16,7 @@ from grafana.parts import (
     go,
     graph,
     grid,
+    outcomes,
     rate,
     select,
     series,
@@ -32,11 +33,13 @@ COLUMNS: Sequence[Column] = [
 ]
 
 
-def _changes(title: str, text: str, selector: str, label: str) -> table.Panel:
+def _changes(title: str, text: str, label: str) -> table.Panel:
     """A row for each value of the label: the rates at three times, and their differences."""
 
     def at(offset: str = "") -> str:
-        return rate(selector, label, window=WINDOW, offset=offset)
+        if label == "outcome":
+            return outcomes(by=label, window=WINDOW, offset=offset)
+        return rate(select(c.QUERIES), label, window=WINDOW, offset=offset)
 
     def or_zero(rates: str, *others: str) -> str:
         """What was not seen then was 0, if it was seen at another of the times."""
@@ -102,37 +105,34 @@ def triage() -> dash.Dashboard:
             size="24x7",
         ).links([go(OVERVIEW)])
     )
-    for title, text, metric, label in (
+    for title, text, label in (
         (
             "By type",
             "Queries a second of each type. One type that grows alone is a reflection attack "
             "(ANY, TXT, DNSKEY), a new client or a broken one.",
-            c.QUERIES,
             "qtype",
         ),
         (
             "By top-level domain",
             "Queries a second for each TLD. One TLD that grows alone is often a random-subdomain "
             "attack on a zone below it; ~other that grows is noise or a leak.",
-            c.QUERIES,
             "tld",
         ),
         (
             "By EDNS size",
             "Queries a second for each size that clients offer. A change here is a change of the "
             "clients: an update of resolver software, or a tool that sends an attack.",
-            c.QUERIES,
             "edns",
         ),
         (
             "By outcome",
-            "Packets a second of each outcome, of all packets. What grows beside `query` was not "
-            "a whole query: tcp after truncated answers, fragment and name_* in attacks.",
-            c.PACKETS,
+            "Packets a second of each outcome, in the queries' direction. What grows beside "
+            "`query` was not a whole query: tcp after truncated answers, fragment and name_* in "
+            "attacks.",
             "outcome",
         ),
     ):
-        made.with_panel(_changes(title, text, select(metric), label))
+        made.with_panel(_changes(title, text, label))
     return made
 
 

@@ -114,7 +114,10 @@ def entries(site: Measured) -> Values:
         )
         for name in site.agents
     }
-    return {(name, at, "queries"): rows[name] / 100000 for name, at in site.agents.items()}
+    queries: dict[Key, float] = {
+        ("ingress", name, at, "queries"): rows[name] / 100000 for name, at in site.agents.items()
+    }
+    return queries | {("egress", name, at, "responses"): 0 for name, at in site.agents.items()}
 
 
 def overview(site: Measured) -> dict[str, Values | Between]:
@@ -166,6 +169,7 @@ def overview(site: Measured) -> dict[str, Values | Between]:
                 lambda one: one.outcome == "tcp", lambda one: one.outcome in MESSAGES | {"tcp"}
             )
         },
+        "TCP segments/A": {("syn",): e.rate(lambda one: one.outcome == "tcp")},
         "Opcodes other than QUERY/A": e.by(
             lambda one: (one.opcode,) if one.has_header and one.opcode != "QUERY" else None
         ),
@@ -182,12 +186,12 @@ def overview(site: Measured) -> dict[str, Values | Between]:
         "Classes other than IN/A": e.by(
             lambda one: (one.qclass,) if one.is_query and one.qclass != "IN" else None
         ),
-        "Interfaces/A": Between(1, 1),
+        "Interfaces/A": Between(1, 1, 4),
         "Entries in the maps/A": fill,
-        "Queries without a row of their own/A": {},
-        "Queries without a row of their own/B": {},
-        "Cost of a packet/A ": cost,
-        "A CPU's time in the program/A": Between(1e-9, 0.1, 1),
+        "Without a row of their own/A": {},
+        "Without a row of their own/B": {},
+        "Cost of a packet/A ": Between(1e-8, 1e-4),
+        "A CPU's time in the programs/A": Between(1e-9, 0.1, 1),
         "Duration of a scrape/A": Between(1e-5, 1),
         "Failed parts of scrapes/A": {},
         "The agent's memory/A": Between(10e6, 200e6),
@@ -239,7 +243,7 @@ def fleet(site: Measured) -> dict[str, Values | Between]:
         "Every instance/D": against,
         "Every instance/E": e.per_agent(malformed),
         "Every instance/F": e.per_agent(tcp),
-        "Every instance/G": {key[:1]: value for key, value in entries(site).items()},
+        "Every instance/G": {key[1:2]: value for key, value in entries(site).items() if value},
         "Every instance/H": e.per_agent(lambda name: 1),
         "Types over the fleet/A": e.label("qtype", when="recorded"),
         "IPv6 by instance/A": e.per_agent(

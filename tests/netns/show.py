@@ -5,16 +5,21 @@
 In the lab, real queries rise and fall as on an ordinary day; at its height comes a reflection
 attack (ANY for one name), later a scan with broken messages. A real agent counts, a real
 Prometheus scrapes it; what the overview's panels ask is stored, for `python -m grafana.picture`.
-For the triage, ordinary queries are an hour and a day ago, and both attacks are now (see site.py).
-Needs root.
+For the answers, NSD answers another such day: for a time one query in 17 is lost, for some seconds
+it hangs, and then come random names. For the triage, ordinary queries are an hour and a day ago,
+and both attacks are now (see site.py). Needs root.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import random
+import signal
+import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,8 +28,17 @@ import dns.flags
 import dns.message
 
 from grafana.picture import Answers, collect
-from tests.netns.actors import Agent, Prometheus
-from tests.netns.lab import Lab
+from tests.netns.actors import Agent, Prometheus, start_nsd, supervisors
+from tests.netns.answered import (
+    OTHER4,
+    QUESTIONS,
+    ZONES,
+    Asked,
+    ask,
+    other_address,
+    unanswered_are_known,
+)
+from tests.netns.lab import SERVER4, SERVER6, Lab, Process
 from tests.netns.scrape import http_get
 from tests.netns.site import ETH, LO, measured
 from tests.netns.traffic import Sent, odd, send, sinks
@@ -117,14 +131,78 @@ def the_attack() -> Answers:
         return collect(ask, "xdpdns-triage", site.at - 60, site.at, "60s", instance=ETH)
 
 
+def hang(nsd: Process, seconds: float) -> None:
+    """NSD's processes that answer stand still for so long; what comes meanwhile waits for them."""
+    answering = supervisors(nsd.pid)
+    for pid in answering:
+        answering += supervisors(pid)  # its children's children, too
+    for pid in answering:
+        os.kill(pid, signal.SIGSTOP)
+
+    def go_on() -> None:
+        for pid in answering:
+            os.kill(pid, signal.SIGCONT)
+
+    threading.Timer(seconds, go_on).start()
+
+
+def answered_day(lab: Lab, nsd: Process, seconds: float) -> None:
+    """Ask NSD as on a day: it loses some queries, hangs for a moment, is asked for nothing."""
+    chance = random.Random(1053)
+    usual = [one for one in QUESTIONS for _ in range(one.times)]
+    begin = time.monotonic()
+    hung = False
+    while (at := (time.monotonic() - begin) / seconds) < 1:
+        tick = time.monotonic()
+        rate = 100 + 300 * (0.5 - 0.5 * math.cos(2 * math.pi * at)) ** 1.4
+        asked = chance.choices(usual, k=int(rate / 10 * chance.uniform(0.93, 1.07)))
+        if 0.65 < at < 0.8:
+            names = [f"{chance.getrandbits(64):x}.example." for _ in range(40)]
+            asked += [Asked(1, "NXDOMAIN", name, edns=1232) for name in names]
+        chance.shuffle(asked)
+        if not hung and at > 0.45:
+            hang(nsd, 2.5)
+            hung = True
+        with lab.client.inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as four:
+            six = lab.client.inside(lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+            with six:
+                for one in asked:
+                    lost = 0.2 < at < 0.35 and chance.random() < 1 / 17
+                    if chance.random() < 0.35 and not lost:
+                        six.sendto(one.wire(), (SERVER6, 53))
+                    else:
+                        four.sendto(one.wire(), (OTHER4 if lost else SERVER4, 53))
+                time.sleep(max(0.02, tick + 0.1 - time.monotonic()))
+
+
+def the_answers(minutes: float) -> Answers:
+    """What the queries of the dashboard about answers return over such a day."""
+    with Lab() as lab:
+        other_address(lab)
+        nsd = start_nsd(lab, ZONES)
+        agent = Agent(lab, "--latency-sample", "1")
+        prometheus = Prometheus(lab)
+        ask(lab)  # each row must be there before its first rate
+        unanswered_are_known(15)
+        start = time.time() + 20
+        answered_day(lab, nsd, minutes * 60)
+        end = time.time()
+        found = collect(asker(lab), "xdpdns-answers", start, end, "20s")
+        agent.stop()
+        assert prometheus.process.exited is None
+        return found
+
+
 def asker(lab: Lab) -> Callable[[str], bytes]:
     """Ask the lab's Prometheus."""
     return lambda path: http_get(lab.server, path, port=Prometheus.port).body
 
 
 def main(path: Path, minutes: float) -> None:
-    """Run both, and store the answers by the dashboards' uids."""
-    path.write_text(json.dumps({"xdpdns-triage": the_attack(), "xdpdns": the_day(minutes)}))
+    """Run all three, and store the answers by the dashboards' uids."""
+    answers = {"xdpdns-triage": the_attack(), "xdpdns": the_day(minutes)}
+    answers["xdpdns-answers"] = the_answers(minutes)
+    path.write_text(json.dumps(answers))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ def test_promql_returns_exact_numbers(lab: Lab) -> None:
     sent = [*mix, *(one.over("ipv6") for one in mix[:1000])]
     assert received == 4000
     assert prometheus.value("sum(xdpdns_queries_total)") == 4000
-    assert prometheus.value("sum(xdpdns_packets_total)") == received
+    came = 'sum(xdpdns_packets_total{direction="ingress"})'
+    assert prometheus.value(came) == received
+    assert prometheus.value("sum(xdpdns_responses_total)") == 4000
     assert prometheus.value('xdpdns_packets_total{outcome="query"}') == 4000
     assert prometheus.value('xdpdns_up{interface="eth0"}') == 1
     assert prometheus.value("xdpdns_query_size_bytes_count") == 4000

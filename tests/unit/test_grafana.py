@@ -32,7 +32,7 @@ OTHERS = {
 TARGET = {"job", "instance"}
 FUNCTIONS = (
     "sum|rate|increase|count|vector|max|min|avg|abs|stddev|topk|sort_desc|end|by|on|or|and|"
-    "offset|group_left"
+    "offset|group_left|histogram_quantile"
 )
 
 
