@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.netns.lab import Namespace, wait_until
-
-_NUMBERS = itertools.count()
 
 
 class Terminal:
@@ -27,7 +25,7 @@ class Terminal:
         height: int = 24,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        self._socket = f"xdpdns-{os.getpid()}-{next(_NUMBERS)}"
+        self._folder = tempfile.TemporaryDirectory(prefix="xdpdns-tmux-")
         settings = {"LANG": "C.UTF-8", **(env or {})}
         inner = ["env", *(f"{name}={value}" for name, value in settings.items()), *argv]
         size = ["-x", str(width), "-y", str(height)]
@@ -40,7 +38,7 @@ class Terminal:
         )
 
     def _tmux(self, *arguments: str) -> str:
-        argv = ["tmux", "-u", "-L", self._socket, *arguments]
+        argv = ["tmux", "-u", "-S", f"{self._folder.name}/socket", *arguments]
         done = subprocess.run(
             argv, text=True, capture_output=True, timeout=20, env=self._environment
         )
@@ -57,6 +55,7 @@ class Terminal:
         trace: TracebackType | None,
     ) -> None:
         self._tmux("kill-server")
+        self._folder.cleanup()
 
     @property
     def lines(self) -> list[str]:
