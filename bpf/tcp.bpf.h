@@ -179,8 +179,11 @@ int xdpdns_tcp(CONTEXT *ctx)
 	c = counters.lookup(&messages);
 	if (!c)
 		return GO_ON;
+	/* from memory once more: what the verifier learned of them on the way here would split the walk */
 	ip.af = w->af;
 	ip.addrs = w->addrs;
+	data = (const u8 *)(long)ctx->data;
+	end = (const u8 *)(long)ctx->data_end;
 	outcome = classify_message(data, end, start - MESSAGE_AT_MIN, len, &ip, &m, &f);
 	if (outcome) {
 		count_bad(outcome, &f, c);

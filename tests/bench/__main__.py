@@ -15,6 +15,7 @@ from xdpdns.errors import XdpdnsError
 
 BENCHMARKS = {
     "packet": "tests.bench.per_packet",
+    "exchange": "tests.bench.exchange",
     "load": "tests.bench.load",
     "scrape": "tests.bench.scrape",
     "start": "tests.bench.start",
