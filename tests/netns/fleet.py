@@ -251,8 +251,9 @@ class MeasuredFleet(Measured):
     def _factors(self, at: float, window: int = WINDOW) -> dict[str, float]:
         factors = {}
         for one in self.ask(f"xdpdns_up[{window}s]", at):
-            times = [float(when) for when, _ in one["values"]]
-            factors[one["metric"]["instance"]] = window / (times[-1] - times[0])
+            # whole milliseconds, as the store counts them: a float of today's date is no finer
+            times = [round(float(when) * 1000) for when, _ in one["values"]]
+            factors[one["metric"]["instance"]] = window * 1000 / (times[-1] - times[0])
         assert set(factors) == set(SITES)
         # a sample before the window would count as its beginning
         before = self.ask(f"xdpdns_up[{window}s]", at - window)
