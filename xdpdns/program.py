@@ -39,7 +39,7 @@ TAIL_TCP, TAIL_AGAIN = 0, 1
 """The places of both functions in the map `tails` (bpf/xdpdns.bpf.c)."""
 
 _MAPS = (
-    *("rows", "counters", "tlds", "edns_sizes", "pending", "timing"),
+    *("rows", "counters", "tlds", "edns_sizes", "pending", "timing", "clock"),
     *("tcp", "walk", "flows", "tails"),
 )
 _LOAD_IMM64 = 0x18
