@@ -93,7 +93,8 @@ def _glance(made: dash.Dashboard) -> None:
         number(
             "Answers per query",
             "Responses for each query. Below 1 something is dropped: by rate limiting, by a full "
-            "socket or on purpose. Above 1 responses leave that nobody asked for here.",
+            "socket or on purpose. Above 1 responses leave that nobody asked for here, or to "
+            "messages that are no plain query, such as NOTIFY.",
             series(f"{RESPONSES} / {QUERIES}"),
             unit="none",
             steps=[(None, "red"), (0.8, "yellow"), (0.95, "green"), (1.05, "yellow")],

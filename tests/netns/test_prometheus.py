@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from collections import Counter
 
+import pytest
+
+from grafana.parts import MALFORMED, outcomes
 from tests.netns.actors import Agent, Prometheus, dnsperf, start_nsd
-from tests.netns.lab import SERVER4, SERVER6, Lab
+from tests.netns.lab import CLIENT4, SERVER4, SERVER6, Lab
 from tests.netns.mix import DIMENSIONS, known_mix, labelled
 from tests.netns.scrape import http_get
 
@@ -37,6 +41,42 @@ def test_promql_returns_exact_numbers(lab: Lab) -> None:
         assert {labels[dimension]: value for labels, value in found} == Counter(
             one.label(dimension) for one in sent
         ), dimension
+    agent.stop()
+
+
+def test_the_queries_of_a_client_are_those_that_leave(lab: Lab) -> None:
+    """The dashboards and rules ask the program that counts queries, wherever it is."""
+    agent = Agent(lab, "--role", "client")
+    prometheus = Prometheus(lab)
+
+    def bind() -> socket.socket:
+        sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sink.bind((CLIENT4, 53))
+        return sink
+
+    def ask() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for number in range(50):
+                sock.sendto(labelled(b"www", b"nl") if number % 10 else b"short", (CLIENT4, 53))
+
+    with lab.client.inside(bind):
+        lab.server.inside(ask)
+        prometheus.wait_for_scrape(after=time.time())
+        lab.server.inside(ask)
+        prometheus.wait_for_scrape(after=time.time())
+
+    def rates(promql: str) -> dict[str, float]:
+        for name in ("job", "instance", "interface"):
+            promql = promql.replace(f"${name}", ".+")
+        return {labels["direction"]: value for labels, value in prometheus.query(promql)}
+
+    by = {"by": "direction", "window": "1m"}
+    every, malformed = rates(outcomes(**by)), rates(outcomes(f"~{MALFORMED}", **by))
+    assert set(every) == set(malformed) == {"egress"}
+    # 5 of 50; rate() guesses where each series began
+    assert malformed["egress"] / every["egress"] == pytest.approx(0.1, rel=0.01)
+    packets = prometheus.query('xdpdns_packets_total{outcome="query"}')
+    assert {labels["direction"]: value for labels, value in packets} == {"egress": 90}
     agent.stop()
 
 
