@@ -135,7 +135,7 @@ class Decoder:
         tcp = None
         if settings.tcp:
             messages = _Members(self._element(maps, _TCP), self._counters)
-            tcp = self._tcp(maps["tcp"], _outcomes(messages, side))
+            tcp = self._tcp(maps["tcp"], messages)
             packets = packets + messages
         return Snapshot(
             dimensions=settings.labels,
@@ -152,10 +152,16 @@ class Decoder:
     def _element(self, maps: Mapping[str, int], index: int) -> array[int]:
         return self._sum_element(maps["counters"], index, self._counters.size)
 
-    def _tcp(self, fd: int, messages: dict[str, int]) -> Tcp:
+    def _tcp(self, fd: int, messages: _Members) -> Tcp:
         names = vocab.tcp_segments()
         *segments, split = self._sum_element(fd, 0, 8 * (len(names) + 1))
-        return Tcp(dict(zip(names, segments, strict=True)), messages, split)
+        outcomes = _outcomes(messages, self._settings.side)
+        return Tcp(
+            segments=dict(zip(names, segments, strict=True)),
+            messages=outcomes,
+            split=split,
+            sizes=_sizes(messages) if outcomes[vocab.COUNTED[self._settings.side]] else None,
+        )
 
 
 class _Members:
@@ -197,7 +203,7 @@ def _marginals(counters: _Members) -> Marginals:
             for at, name in enumerate(QCLASSES)
         },
         edns_versions={name: sum(question[at::versions]) for at, name in enumerate(EDNS_VERSIONS)},
-        size=_sizes(counters["size"], counters["large"], counters["large_sum"][0]),
+        size=_sizes(counters),
         name_length=_exact(counters["name_len"]),
         name_labels=_exact(counters["name_labels"]),
         header2=tuple(_header2(header)),
@@ -225,14 +231,15 @@ def _exact(counts: list[int]) -> Histogram:
     )
 
 
-def _sizes(exact: list[int], large: list[int], large_sum: int) -> Histogram:
+def _sizes(counters: _Members) -> Histogram:
     """Message sizes in steps of SIZE_STEP, from the exact small ones and the large in steps."""
+    exact, large = counters["size"], counters["large"]
     steps = [sum(exact[at : at + SIZE_STEP]) for at in range(0, len(exact), SIZE_STEP)]
     counts = [*map(add, large, steps), *large[len(steps) :]]
     return Histogram(
         bounds=tuple(range(SIZE_STEP - 1, SIZE_STEP * (len(counts) - 1), SIZE_STEP)),
         counts=tuple(counts),
-        sum=large_sum + sum(map(mul, range(len(exact)), exact)),
+        sum=counters["large_sum"][0] + sum(map(mul, range(len(exact)), exact)),
     )
 
 

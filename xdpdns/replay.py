@@ -97,7 +97,7 @@ def replay(
             pcap file of a link type that can't be made Ethernet.
         KernelError: a frame could not be run.
     """
-    reading = _Reading([Path(path) for path in paths], progress)
+    reading = Reading([Path(path) for path in paths], progress)
     programs = [program] if responses is None else [program, responses]
     runner = Runner(*(one.fd for one in programs))
     with ExitStack() as stack:
@@ -121,7 +121,7 @@ def replay(
     )
 
 
-class _Reading:
+class Reading:
     """The files of one replay: how far reading has come, and what was not readable."""
 
     def __init__(self, files: list[Path], progress: Progress | None) -> None:

@@ -90,12 +90,15 @@ class Tcp:
 
     `segments` has every one of them by what it is (bpf/tcp.h); their sum is `outcomes["tcp"]`.
     `messages` are the messages in them by outcome, as `Snapshot.outcomes` has packets; those that
-    parsed whole are in the rows. `split` messages no segment held whole.
+    parsed whole are in the rows, and `sizes` has their bytes, without the two that tell the length
+    (None if there are none); `Snapshot.marginals.size` has them and those in UDP. `split` messages
+    no segment held whole.
     """
 
     segments: dict[str, int]
     messages: dict[str, int]
     split: int
+    sizes: Histogram | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def bash(folder: Path, *words: str) -> list[str]:
     ("words", "wanted"),
     [
         (("xdpdns", "att"), ["attach"]),
-        (("xdpdns", "report", ""), ["edns"]),
+        (("xdpdns", "report", ""), ["edns", "rssac002"]),
         (("xdpdns", "config", "sh"), ["show"]),
         (("xdpdns", "completion", "z"), ["zsh"]),
         (("xdpdns", "attach", "--mode", "n"), ["native"]),
