@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from datetime import UTC, datetime
 
 from xdpdns.dump.reading import Reading
@@ -12,6 +11,7 @@ from xdpdns.report_json import to_json
 from xdpdns.snapshot import Snapshot
 
 TIMING = ("sample", "tracked", "matched", "expired", "displaced", "waiting", "duplicate", "orphan")
+TCP = ("segments", "messages", "split")
 
 
 def write(reading: Reading) -> bytes:
@@ -42,13 +42,13 @@ def _program(state: InterfaceState) -> dict[str, object]:
 
 def _counters(snapshot: Snapshot) -> dict[str, object]:
     made = to_json(snapshot)
-    timing = snapshot.timing
+    timing, tcp = snapshot.timing, snapshot.tcp
     return {
         "of": "responses" if "response" in snapshot.outcomes else "queries",
         "rows": made["queries"],
         **{name: made[name] for name in ("packets", "outcomes", "overflow", "folded", "marginals")},
         "timing": None if timing is None else {name: getattr(timing, name) for name in TIMING},
-        "tcp": None if snapshot.tcp is None else asdict(snapshot.tcp),
+        "tcp": None if tcp is None else {name: getattr(tcp, name) for name in TCP},
     }
 
 
