@@ -43,7 +43,7 @@ www.example. 60 IN AAAA 2001:db8::80
 sub.example. 60 IN NS ns.sub.example.
 ns.sub.example. 60 IN A 192.0.2.53
 """
-    + "".join(f'big.example. 60 IN TXT "{number:0200d}"\n' for number in range(9)),
+    + "".join(f'big.example. 60 IN TXT "{number:0200d}"\n' for number in range(5)),
     "broken.": "broken. 3600 IN NS ns.broken.\n",  # without a SOA record it is not loaded
 }
 
@@ -103,8 +103,8 @@ QUESTIONS = (
     Asked(40, "NOERROR", "www.example."),
     Asked(17, "NOERROR", "www.example.", "AAAA", 1232, do=True),
     Asked(5, "NOERROR", "big.example.", "TXT", 4096),
-    Asked(4, "NOERROR", "big.example.", "TXT", 1232),  # TC
-    Asked(3, "NOERROR", "big.example.", "TXT"),  # TC
+    Asked(4, "NOERROR", "big.example.", "TXT", 1232),
+    Asked(3, "NOERROR", "big.example.", "TXT"),  # over 512 bytes: truncated
     Asked(13, "NXDOMAIN", "nothing.example.", "MX", 1232),
     Asked(11, "NODATA", "www.example.", "MX"),
     Asked(9, "REFERRAL", "host.sub.example."),
