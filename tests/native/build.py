@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.bpf.vectors import VECTORS
 from tests.bpf.vectors_framing import FRAMING
+from tests.bpf.vectors_responses import RESPONSES
 from xdpdns.settings import ProgramSettings
 from xdpdns.vocab import bpf_folder
 
@@ -63,4 +64,4 @@ def stream(frames: list[bytes]) -> bytes:
 
 def seeds() -> list[bytes]:
     """The vectors' frames: what fuzzers start from."""
-    return [vector.frame for vector in VECTORS + FRAMING]
+    return [vector.frame for vector in VECTORS + FRAMING + RESPONSES]

@@ -1,6 +1,6 @@
 """Fuzzes the parsers natively with libFuzzer; without clang, with mutants of its own.
 
-    tests/native/fuzz --seconds 600 --corpus /var/tmp/xdpdns-corpus
+    tests/native/fuzz --seconds 600 --side responses --corpus /var/tmp/xdpdns-corpus
 
 Starts from the vectors' frames. An input that traps is written to the corpus folder, so that every
 later run with this folder meets it first.
@@ -14,17 +14,22 @@ import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 from tests.native.build import ENVIRONMENT, MEMORY, Kind, build, seeds, stream
+from xdpdns import vocab
 from xdpdns.settings import ProgramSettings
 
 LIBFUZZER = Kind("clang", f"fuzzer,{MEMORY}")
 LONGEST = 4096
 EXACT = ProgramSettings(tlds="all", qtypes="all")
 """The longest TLD: the words of read_tld() reach back the furthest."""
+
+RESPONSES = replace(EXACT, side="responses", labels=vocab.RESPONSE_DIMENSIONS, timing=1)
+SIDES = {"queries": replace(EXACT, timing=1), "responses": RESPONSES}
+"""What is fuzzed: either side, each message prepared to be timed."""
 
 DICTIONARY = (
     *(b"\x08\x00\x45\x00", b"\x86\xdd\x60\x00", b"\x81\x00", b"\x88\xa8"),  # EtherTypes
@@ -56,9 +61,11 @@ def libfuzzer_works(folder: Path) -> bool:
     return True
 
 
-def libfuzzer(seconds: int, corpus: Path, folder: Path) -> Result:
+def libfuzzer(
+    seconds: int, corpus: Path, folder: Path, settings: ProgramSettings = EXACT
+) -> Result:
     """Run libFuzzer for so long; what it finds worth keeping is added to `corpus`."""
-    program = build("fuzz_target", EXACT, LIBFUZZER, folder)
+    program = build("fuzz_target", settings, LIBFUZZER, folder)
     for frame in seeds():
         (corpus / sha256(frame).hexdigest()).write_bytes(frame)
     words = folder / "dictionary"
@@ -94,17 +101,18 @@ def main() -> int:
     """Run by hand; the exit code is 1 if an input trapped."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=int, default=60, help="how long")
+    parser.add_argument("--side", choices=SIDES, default="queries", help="what is counted")
     parser.add_argument("--corpus", type=Path, help="folder of inputs to keep and go on from")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="xdpdns-fuzz-") as folder:
         corpus = (options.corpus or Path(folder) / "corpus").resolve()
         corpus.mkdir(parents=True, exist_ok=True)
         if libfuzzer_works(Path(folder)):
-            result = libfuzzer(options.seconds, corpus, Path(folder))
+            result = libfuzzer(options.seconds, corpus, Path(folder), SIDES[options.side])
         else:
             print("no clang with libFuzzer: mutants instead", file=sys.stderr)
             count = options.seconds * 100_000
-            result = mutate(1, count, Kind("cc"), Path(folder), EXACT)
+            result = mutate(1, count, Kind("cc"), Path(folder), SIDES[options.side])
         print(result.report)
         print(f"{result.inputs} inputs, {'a fault' if result.failed else 'no fault'}")
     return int(result.failed)

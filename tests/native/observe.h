@@ -11,6 +11,9 @@
 
 #include "classify.h"
 #include "make_key.h"
+#if TIMING
+#include "timing.h"
+#endif
 
 /* Written as it is for each frame: 24 bytes, then the key. What the outcome doesn't fill is zero. */
 struct observation {
@@ -48,15 +51,40 @@ static inline void check_name(const struct message *m, const struct question *q)
 	must(q->qclass == (m->start[at + 3] << 8 | m->start[at + 4]));
 }
 
+static inline void check_no_question(const struct message *m, const struct question *q)
+{
+	must(RESPONSES && m->start[4] == 0 && m->start[5] == 0);
+	must(q->end == DNS_HEADER && q->labels == 0 && q->last_len == 0 && q->qtype == QTYPE_NONE);
+}
+
+/* What is read for a response's time lies in the frame, or the sanitizer says so. */
+static inline void check_pair(const u8 *frame, const struct ip_payload *ip, const struct message *m,
+			      const struct features *f)
+{
+#if TIMING
+	struct pair pair = {0};
+
+	pair_of(frame, ip, m, f, &pair);
+	must(!pair.sampled || (pair.slot < PENDING_PAIRS && pair.mark && pair.mark <= 0xffffffff));
+	must(TIMING_SAMPLE > 1 || pair.sampled);
+#else
+	(void)frame, (void)ip, (void)m, (void)f;
+#endif
+}
+
 static inline void check_key(const struct stats_key *key, const struct question *q)
 {
+#if KEY_HEAD_USED < 8
 	for (size_t i = 0; i < sizeof(key->zero); i++)
 		must(key->zero[i] == 0);
+#endif
 #if KEY_TLD
 	u8 tld[TLD_BYTES] = {0};
 	u32 len = q->last_len;
 
-	if (len > TLD_BYTES) {
+	if (!q->name_len) {
+		must(key->tld_len == TLD_LEN_NONE);
+	} else if (len > TLD_BYTES) {
 		must(key->tld_len == TLD_LEN_OTHER);
 	} else {
 		must(key->tld_len == len);
@@ -92,7 +120,11 @@ static inline struct observation observe(const u8 *frame, size_t len)
 		return o;
 	must(f.size == m.len);
 	must(f.edns.do_bit <= 1);
-	check_name(&m, &f.question);
+	if (f.question.name_len)
+		check_name(&m, &f.question);
+	else
+		check_no_question(&m, &f.question);
+	check_pair(frame, &ip, &m, &f);
 	make_key(&o.key, &ip, &m, &f);
 	check_key(&o.key, &f.question);
 	o.version = f.edns.version;

@@ -6,15 +6,17 @@ import os
 import struct
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from tests.native.build import ENVIRONMENT, Kind, build, seeds, stream
+from tests.native.test_fuzz import native_outcomes
 from tests.truth.compare import FLAG_BITS
 from tests.truth.loading import EXACT as EXACT_CONFIG
-from tests.truth.loading import loaded
+from tests.truth.loading import EXACT_RESPONSES, loaded
 from tests.truth.loading import settings as settings_of
 from tests.truth.runner import Runner
 from xdpdns import kernel, vocab
@@ -29,6 +31,9 @@ CONFIGURATIONS = {
     "default": ProgramSettings(),
     "no tld": ProgramSettings(labels=tuple(n for n in vocab.DIMENSIONS if n != "tld")),
     "tld alone": ProgramSettings(labels=("tld",)),
+    "timed": replace(EXACT, timing=1),
+    "responses": replace(settings_of(EXACT_RESPONSES), timing=1),
+    "rcode alone": ProgramSettings(side="responses", labels=("rcode",)),
     "edns and qtype": ProgramSettings(labels=("edns", "qtype"), edns_edges=(512, 1232)),
 }
 SHORTEST = 14
@@ -80,7 +85,7 @@ def test_no_read_beyond_the_frame(settings: ProgramSettings, kind: Kind, tmp_pat
     seen = observe(harness(settings, kind, tmp_path), FRAMES)
     named = Counter(NAMES[observation.outcome] for observation in seen)
     # the vectors end in every way that there is
-    assert named.keys() == set(vocab.outcomes_of("queries"))
+    assert named.keys() == native_outcomes(settings)
 
 
 @pytest.mark.parametrize("end", ["over", "under"])
