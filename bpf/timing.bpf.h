@@ -59,24 +59,23 @@ static __always_inline void begin_waiting(struct waiting *slots, const struct pa
 }
 
 #else
-/* Whether this is the query that the response answers; one without a question answers any of its tuple. */
-static __always_inline bool is_pair(u64 word, const struct pair *pair)
+/* Whether this is the query that the response answers, in time; one without a question answers any of its tuple. */
+static __always_inline bool is_pair(u64 word, const struct pair *pair, u64 now)
 {
 	u64 what = pair->question ? WORD_TUPLE | WORD_QUESTION : WORD_TUPLE;
 
-	return word && !((word ^ pair->mark) & what);
+	return word && !((word ^ pair->mark) & what) && age_of(word, now) < TIMING_TIMEOUT;
 }
 
 /* A response frees its query's slot; of two that are the same only one can. */
 static __always_inline void end_waiting(struct waiting *slots, const struct pair *pair, struct timing *t, u64 now,
 					u64 index)
 {
-	u64 way = !is_pair(slots->word[0], pair), word, units, bucket;
+	u64 way = !is_pair(slots->word[0], pair, now), word, units, bucket;
 
 	word = slots->word[way];
 	units = age_of(word, now);
-	if (!is_pair(word, pair) || units >= TIMING_TIMEOUT ||
-	    __sync_val_compare_and_swap(&slots->word[way], word, 0) != word) {
+	if (!is_pair(word, pair, now) || __sync_val_compare_and_swap(&slots->word[way], word, 0) != word) {
 		t->orphan += 1;
 		return;
 	}

@@ -20,7 +20,8 @@ from xdpdns.decode import EDNS_VERSIONS, OVERFLOWS, QCLASSES
 from xdpdns.exposition import render
 from xdpdns.families import Family, InterfaceState, families
 from xdpdns.settings import ProgramSettings
-from xdpdns.snapshot import EdnsSizes, Histogram, Marginals, Snapshot
+from xdpdns.snapshot import EdnsSizes, Histogram, Marginals, Snapshot, Tcp, Timing
+from xdpdns.timing import BOUNDS, GROUPS, SLOTS, TIMED, TIMING_BYTES
 
 ELSEWHERE = (8, 64, 128)
 """Numbers of CPUs that the memory is shown for, besides this machine's."""
@@ -32,6 +33,9 @@ _COUNTERS_BYTES = 32_768
 """No less than struct counters, for it is the most that an element of a per-CPU map can have."""
 _EDNS_SIZES = (257, 4096)
 """Elements of the map of exact EDNS sizes, and bytes of one (bpf/edns_sizes.h)."""
+_TCP_WALK, _TCP_FLOWS = 64, (16, 4096)
+"""Bytes of struct tcp_walk; bytes of struct tcp_flow, and how many (bpf/tcp.h)."""
+_PAGE = 4096
 _FLAGS = ("qr", "aa", "tc", "rd", "z", "ad", "cd")
 
 _DIGITS = 7
@@ -82,13 +86,26 @@ class Plan:
     cpus: int
 
 
-def plan(settings: ProgramSettings, cpus: int, elsewhere: Sequence[int] = ELSEWHERE) -> Plan:
-    """Bound what the program of these settings can need on an interface of a machine."""
+def plan(
+    settings: ProgramSettings,
+    cpus: int,
+    elsewhere: Sequence[int] = ELSEWHERE,
+    beside: Sequence[ProgramSettings] = (),
+) -> Plan:
+    """Bound what the program of these settings can need on an interface of a machine.
+
+    Programs `beside` it on the same interface add their maps and the series of their other metrics.
+    """
     dimensions = tuple(_dimensions(settings))
     reachable = _reachable(dimensions)
     rows = settings.max_series if reachable is None else min(reachable, settings.max_series)
-    specs = tuple(maps(settings))
-    other = render(_without_rows(settings), False, _fail)
+    programs = (settings, *beside)
+    shared: set[str] = set()
+    specs = []
+    for program in programs:
+        specs += [spec for spec in maps(program) if spec.name not in shared]
+        shared |= set(TIMED)
+    other = render(_without_rows(programs), False, _fail)
     return Plan(
         dimensions=dimensions,
         reachable=reachable,
@@ -96,7 +113,7 @@ def plan(settings: ProgramSettings, cpus: int, elsewhere: Sequence[int] = ELSEWH
         rows=rows,
         other_series=sum(not line.startswith(b"#") for line in other.splitlines()),
         scrape_bytes=len(other) + round(rows * _row_bytes(dimensions)),
-        maps=specs,
+        maps=tuple(specs),
         memory={
             number: sum(map_bytes(spec, number) for spec in specs)
             for number in sorted({cpus, *elsewhere})
@@ -139,13 +156,23 @@ def maps(settings: ProgramSettings) -> Iterable[kernel.MapSpec]:
     bounded = settings.tlds != "all"
     width = vocab.TLD_BYTES if bounded else vocab.TLD_BYTES_UNBOUNDED
     key = 8 + (width if "tld" in settings.labels else 0)
-    yield kernel.MapSpec("queries", kernel.MAP_TYPE_PERCPU_HASH, key, 8, settings.max_series)
-    yield kernel.MapSpec("counters", kernel.MAP_TYPE_PERCPU_ARRAY, 4, _COUNTERS_BYTES, 1)
+    yield kernel.MapSpec(settings.side, kernel.MAP_TYPE_PERCPU_HASH, key, 8, settings.max_series)
+    yield kernel.MapSpec("counters", kernel.MAP_TYPE_PERCPU_ARRAY, 4, _COUNTERS_BYTES, 2)
     if allowed is not None:
         yield kernel.MapSpec("tlds", kernel.MAP_TYPE_HASH, width, 8, max(1, len(allowed)))
     if settings.exact_edns:
         elements, size = _EDNS_SIZES
         yield kernel.MapSpec("edns_sizes", kernel.MAP_TYPE_PERCPU_ARRAY, 4, size, elements)
+    if settings.timing:
+        yield kernel.MapSpec("pending", kernel.MAP_TYPE_ARRAY, 4, 16, SLOTS // 2, mmapable=True)
+        yield kernel.MapSpec("timing", kernel.MAP_TYPE_PERCPU_ARRAY, 4, TIMING_BYTES, 1)
+    if settings.tcp:
+        segments = 8 * (len(vocab.tcp_segments()) + 1)
+        yield kernel.MapSpec("tcp", kernel.MAP_TYPE_PERCPU_ARRAY, 4, segments, 1)
+        yield kernel.MapSpec("walk", kernel.MAP_TYPE_PERCPU_ARRAY, 4, _TCP_WALK, 1)
+        yield kernel.MapSpec("flows", kernel.MAP_TYPE_ARRAY, 4, *_TCP_FLOWS)
+    if settings.tcp or settings.hook == "tc":
+        yield kernel.MapSpec("tails", kernel.MAP_TYPE_PROG_ARRAY, 4, 4, 2)
 
 
 def map_bytes(spec: kernel.MapSpec, cpus: int) -> int:
@@ -153,6 +180,10 @@ def map_bytes(spec: kernel.MapSpec, cpus: int) -> int:
     value = _round_up(spec.value_size)
     if spec.kind == kernel.MAP_TYPE_PERCPU_ARRAY:
         return _ARRAY + spec.max_entries * (_POINTER + value * cpus)
+    if spec.mmapable:
+        return _PAGE + _round_up(spec.max_entries * value, _PAGE)
+    if spec.kind in (kernel.MAP_TYPE_ARRAY, kernel.MAP_TYPE_PROG_ARRAY):
+        return _ARRAY + spec.max_entries * value
     buckets = 1 << (spec.max_entries - 1).bit_length()
     fixed = _HTAB + _BUCKET * buckets
     element = _ELEMENT + _round_up(spec.key_size)
@@ -162,8 +193,8 @@ def map_bytes(spec: kernel.MapSpec, cpus: int) -> int:
     return fixed + (spec.max_entries + cpus) * (element + value) + _POINTER * cpus
 
 
-def _round_up(size: int) -> int:
-    return (size + 7) // 8 * 8
+def _round_up(size: int, unit: int = 8) -> int:
+    return (size + unit - 1) // unit * unit
 
 
 def _dimensions(settings: ProgramSettings) -> Iterable[Dimension]:
@@ -211,40 +242,63 @@ def _reachable(dimensions: Sequence[Dimension]) -> int | None:
 
 
 def _row_bytes(dimensions: Sequence[Dimension]) -> float:
-    """The mean length of a row's line; `interface="eth0"` comes first."""
-    fixed = len(catalogue.QUERIES.name) + len('{interface="eth0"} \n') + _DIGITS
+    """The mean length of a row's line; the interface and the direction come first."""
+    fixed = len(catalogue.QUERIES.name) + len('{interface="eth0",direction="ingress"} \n') + _DIGITS
     return fixed + sum(len(f',{one.label}=""') + one.mean_bytes for one in dimensions)
 
 
-def _without_rows(settings: ProgramSettings) -> Iterable[Family]:
+def _without_rows(programs: Sequence[ProgramSettings]) -> Iterable[Family]:
     """The families of an interface to which nothing has come yet."""
+    states = [
+        InterfaceState(
+            "eth0",
+            up=True,
+            mode="native",
+            program_id=1000,
+            snapshot=_nothing(program),
+            direction="egress" if at else "ingress",
+        )
+        for at, program in enumerate(programs)
+    ]
+    return families(states, _fail)
 
+
+def _nothing(settings: ProgramSettings) -> Snapshot:
     def empty(metric: catalogue.Metric) -> Histogram:
         edges = catalogue.EDGES[metric]
         return Histogram(edges, (0,) * (len(edges) + 1), 0)
 
+    side = settings.side
+    outcomes = dict.fromkeys(vocab.outcomes_of(side), 0)
+    unheard = {group: Histogram(BOUNDS, (0,) * (len(BOUNDS) + 1), 0) for group in GROUPS}
+    timed = settings.timing and side == "responses"
     opcodes = [dns.opcode.to_text(dns.opcode.Opcode.make(number)) for number in range(16)]
     marginals = Marginals(
         opcodes=dict.fromkeys(opcodes, 0),
         flags=dict.fromkeys(_FLAGS, 0),
         classes=dict.fromkeys(QCLASSES, 0),
         edns_versions=dict.fromkeys(EDNS_VERSIONS, 0),
-        size=empty(catalogue.SIZE),
+        size=empty(catalogue.SIZE if side == "queries" else catalogue.RESPONSE_SIZE),
         name_length=empty(catalogue.NAME_LENGTH),
         name_labels=empty(catalogue.NAME_LABELS),
     )
-    snapshot = Snapshot(
-        dimensions=vocab.DIMENSIONS,
+    return Snapshot(
+        dimensions=settings.labels,
         queries={},
-        outcomes=dict.fromkeys(vocab.outcomes(), 0),
+        outcomes=outcomes,
         marginals=marginals,
         overflow=dict.fromkeys(OVERFLOWS, 0),
-        map_entries={"queries": 0},
-        map_max_entries={"queries": 0},
+        map_entries={side: 0},
+        map_max_entries={side: 0},
         edns_sizes=EdnsSizes({}, 0, 0) if settings.exact_edns else None,
+        timing=Timing(settings.timing, 0, 0, 0, 0, 0, 0, unheard) if timed else None,
+        tcp=_no_tcp(outcomes) if settings.tcp else None,
     )
-    state = InterfaceState("eth0", up=True, mode="native", program_id=1000, snapshot=snapshot)
-    return families([state], _fail)
+
+
+def _no_tcp(outcomes: dict[str, int]) -> Tcp:
+    segments = dict.fromkeys(vocab.tcp_segments(), 0)
+    return Tcp(segments, dict(outcomes), 0, Histogram((), (0,), 0))
 
 
 def _fail(_name: str, error: Exception) -> None:

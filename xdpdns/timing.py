@@ -30,6 +30,9 @@ GROUPS = (("ipv4", "udp"), ("ipv4", "tcp"), ("ipv6", "udp"), ("ipv6", "tcp"))
 
 _COUNTS = ("tracked", "duplicate", "expired", "displaced", "orphan")
 _WORDS = len(_COUNTS) + len(GROUPS) * (BUCKETS + 1)
+TIMING_BYTES = 8 * _WORDS
+"""Of struct timing."""
+
 _TIMEOUT = 1 << (FIRST + BUCKETS - 1)
 _CLOCK_MASK = (1 << 32) - 1
 

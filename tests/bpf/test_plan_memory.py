@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from xdpdns import kernel, present_replay, vocab
+from xdpdns import kernel, present_replay, roles, vocab
 from xdpdns.loader import LoadedProgram
 from xdpdns.plan import map_bytes, maps, plan
 from xdpdns.program import compile_program
@@ -22,6 +22,7 @@ SETTINGS = [
     ProgramSettings(labels=("qr",), max_series=2),
     ProgramSettings(tlds="none", max_series=1_000_000),
     ProgramSettings(labels=("af", "edns"), exact_edns=True, max_series=64),
+    *roles.programs("server", ProgramSettings(timing=16)).values(),
 ]
 
 

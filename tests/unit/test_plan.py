@@ -65,7 +65,7 @@ def test_memory_grows_by_a_value_for_each_row_and_cpu() -> None:
     made = plan(ProgramSettings(labels=("af",), max_series=1000), 3)
     assert list(made.memory) == [3, *ELSEWHERE]
     counters = next(spec for spec in made.maps if spec.name == "counters")
-    assert made.memory[64] - made.memory[8] == 56 * (8 * 1000 + counters.value_size)
+    assert made.memory[64] - made.memory[8] == 56 * (8 * 1000 + 2 * counters.value_size)
 
 
 def test_a_map_that_is_left_out_costs_nothing() -> None:

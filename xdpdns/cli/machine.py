@@ -55,8 +55,9 @@ def status(netns: str | None, output: str) -> None:
 def plan(output: str, exact_edns: bool, cpus: int | None, **options: Any) -> None:
     """Say how many series and how much memory a configuration can come to.
 
-    Takes the options of `attach`, dimension by dimension, for one interface. Nothing is attached or
-    compiled, and no root is needed.
+    Takes the options of `attach`, dimension by dimension, for the queries of one interface; memory
+    and the other series are with the program for responses. Nothing is attached or compiled, and
+    no root is needed.
 
     \b
     Examples:
@@ -64,11 +65,12 @@ def plan(output: str, exact_edns: bool, cpus: int | None, **options: Any) -> Non
       xdpdns plan --labels af,qtype,tld --tlds nl,de --max-series 5000
       xdpdns plan --cpus 64
     """  # noqa: D301  \b is for click: keep these lines
-    from xdpdns import kernel, present
+    from xdpdns import kernel, present, roles
     from xdpdns import plan as module
 
-    settings = replace(program_settings(options), exact_edns=exact_edns)
-    made = module.plan(settings, cpus or kernel.possible_cpus())
+    asked = replace(program_settings(options), exact_edns=exact_edns)
+    settings, *beside = roles.programs("server", asked).values()
+    made = module.plan(settings, cpus or kernel.possible_cpus(), beside=beside)
     if output == "json":
         print_json(module.to_json(made))
     else:
