@@ -22,10 +22,14 @@ RANDOM_QUERIES = 100_000
 
 def adds_up(found: Scrape) -> None:
     """The identity that holds at every moment when nothing is in flight."""
-    rows_and_overflow = found.queries + found.total("xdpdns_overflow_total")
-    assert found.outcomes["query"] == rows_and_overflow
-    assert found.total("xdpdns_query_size_bytes_count") == found.outcomes["query"]
-    assert found.total("xdpdns_query_classes_total") == found.outcomes["query"]
+    arrived = {"direction": "ingress"}
+    over_tcp = found.total("xdpdns_tcp_messages_total", **arrived, outcome="query")
+    queries = found.outcomes["query"] + over_tcp
+    assert queries == found.queries + found.total("xdpdns_overflow_total", **arrived)
+    assert queries == found.total("xdpdns_query_size_bytes_count")
+    assert queries == found.total("xdpdns_query_classes_total")
+    segments = found.total("xdpdns_tcp_segments_total", **arrived)
+    assert found.outcomes["tcp"] == segments
 
 
 def send_udp(lab: Lab, payloads: list[bytes], port: int = 53) -> None:
