@@ -264,7 +264,7 @@ def test_an_empty_capture_is_a_report_of_zeros(tmp_path: Path) -> None:
     assert "number 0 0" in " ".join(done.stdout.split())
 
 
-@pytest.mark.parametrize("output", ["json", "table"])
+@pytest.mark.parametrize("output", ["json", "text"])
 def test_a_truncated_file_gives_what_was_readable_and_exit_code_1(
     tmp_path: Path, output: str
 ) -> None:

@@ -24,6 +24,8 @@ from typing import Self
 
 from tests.netns.lab import Lab, wait_until
 
+ROOT = Path(__file__).parents[2]
+
 BOOT = """
 root=$1
 mount -t tmpfs tmpfs "$root"
@@ -31,13 +33,16 @@ mkdir "$root/upper" "$root/work" "$root/root"
 # copied: it lies in what is below, and so can't be a layer beside that
 [ -z "$3" ] || cp -a "$3/." "$root/upper"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$root/upper,workdir=$root/work" "$root/root"
+mkdir "$root/tree" "$root/above" "$root/work-above"
+mount -t overlay overlay -o "lowerdir=$4,upperdir=$root/above,workdir=$root/work-above" "$root/tree"
 cd "$root/root"
 : >etc/machine-id
 rm -f usr/sbin/policy-rc.d
 mkdir -p etc/systemd/system.conf.d
 printf '[Manager]\nDefaultDeviceTimeoutSec=1s\n' >etc/systemd/system.conf.d/test.conf
 exec systemd-nspawn --quiet --register=no --keep-unit --directory="$root/root" --capability=all \
-  --system-call-filter=bpf --bind="$2" --console=read-only --boot systemd.unit=basic.target
+  --system-call-filter=bpf --bind="$2" --bind="$root/tree:$4" --console=read-only \
+  --boot systemd.unit=basic.target
 """
 
 
@@ -80,7 +85,8 @@ class Machine:
         root = self._lab.tmp / "machine"
         for folder in (root, self.shared):
             folder.mkdir()
-        arguments = (str(root), str(self.shared), self._layer)
+        # the tree by name: in a /tmp, which is the machine's own, it would not be there
+        arguments = (str(root), str(self.shared), self._layer, str(ROOT))
         argv = ["unshare", "--mount", "bash", "-euc", BOOT, "boot", *arguments]
         self._process = self._lab.start(self._lab.server, argv, "machine")
         try:

@@ -168,6 +168,10 @@ cat pyproject.toml >>.venv/setup-fingerprint
 """
 
 
+HIDDEN = ("/tmp", "/var/tmp", "/home", "/root", "/run/user")
+"""What the unit's PrivateTmp= and ProtectHome= keep from the service."""
+
+
 def test_installed_from_the_clone(lab: Lab) -> None:
     """As after a deploy/setup: the machine has no way to a package index."""
     if not shutil.which("systemd-nspawn"):
@@ -175,6 +179,11 @@ def test_installed_from_the_clone(lab: Lab) -> None:
     with Machine(lab) as machine:
         machine.run(["bash", "-ec", SETUP_DONE, "setup", str(ROOT)])
         argv = [str(ROOT / "deploy" / "install"), "--tree", "--interface", "eth0"]
+        if any(map(ROOT.is_relative_to, HIDDEN)):
+            done = machine.run(argv, check=False)
+            assert done.returncode == 1
+            assert "may not look" in done.stderr
+            return
         done = machine.run(argv)
         assert "+ 'systemctl' 'start' 'xdpdns@eth0'" in done.stdout
         assert machine.show(UNIT, "StatusText") == "Counting on eth0."

@@ -76,7 +76,7 @@ def test_the_previous_scrape_is_timed() -> None:
 
 def test_failures_are_logged_again_after_a_while(caplog: pytest.LogCaptureFixture) -> None:
     failures = Failures({}, every=0.0)
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, logger="xdpdns"):
         failures.add("gc", ValueError())
         failures.add("gc", ValueError("again"))
     assert failures.counts == {"gc": 2}
