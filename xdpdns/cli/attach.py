@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xdpdns import logs, roles, vocab
+from xdpdns import logs, roles
 from xdpdns.cli.options import (
     exact_edns_option,
     netns_option,
@@ -16,8 +16,9 @@ from xdpdns.cli.options import (
     print_json,
     program_options,
     program_settings,
+    response_labels_option,
 )
-from xdpdns.cli.types import InterfaceName, ListenAddress, Names, UserName, WebConfigPath
+from xdpdns.cli.types import InterfaceName, ListenAddress, UserName, WebConfigPath
 from xdpdns.errors import SettingsError, XdpdnsError
 
 if TYPE_CHECKING:
@@ -76,14 +77,7 @@ def _log(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     show_default=True,
     help="Count responses too (xdpdns_responses_total); what leaves is counted at TC.",
 )
-@click.option(
-    "--response-labels",
-    type=Names(vocab.RESPONSE_DIMENSIONS),
-    default=",".join(roles.RESPONSE_LABELS),
-    show_default=True,
-    metavar="LIST",
-    help=f"The labels of responses, from {','.join(vocab.RESPONSE_DIMENSIONS)}.",
-)
+@response_labels_option
 @click.option(
     "--latency-sample",
     type=int,

@@ -10,11 +10,20 @@ from typing import Any, TypeVar
 
 import click
 
-from xdpdns import vocab
+from xdpdns import roles, vocab
 from xdpdns.cli.types import Names, NamespaceName, Numbers, Tlds, naming_variable
 from xdpdns.settings import ProgramSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+response_labels_option = click.option(
+    "--response-labels",
+    type=Names(vocab.RESPONSE_DIMENSIONS),
+    default=",".join(roles.RESPONSE_LABELS),
+    show_default=True,
+    metavar="LIST",
+    help=f"The labels of responses, from {','.join(vocab.RESPONSE_DIMENSIONS)}.",
+)
 
 exact_edns_option = click.option(
     "--exact-edns",

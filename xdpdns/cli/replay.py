@@ -9,15 +9,15 @@ from typing import Any
 
 import click
 
-from xdpdns import roles, vocab
+from xdpdns import roles
 from xdpdns.cli.options import (
     log_to_stderr,
     output_option,
     print_json,
     program_options,
     program_settings,
+    response_labels_option,
 )
-from xdpdns.cli.types import Names
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +31,7 @@ log = logging.getLogger(__name__)
     show_default=True,
     help="Count responses too, by a second program through which every packet goes.",
 )
-@click.option(
-    "--response-labels",
-    type=Names(vocab.RESPONSE_DIMENSIONS),
-    default=",".join(roles.RESPONSE_LABELS),
-    show_default=True,
-    metavar="LIST",
-    help=f"The labels of responses, from {','.join(vocab.RESPONSE_DIMENSIONS)}.",
-)
+@response_labels_option
 @click.option(
     "--latency-sample",
     type=int,
