@@ -155,6 +155,23 @@ static __always_inline bool next_message(const u8 *data, const u8 *end, struct t
 	return true;
 }
 
+/* What is left of a segment behind the last message that is looked at: counted, so that the flow's next is known. */
+static __always_inline void pass_over(const u8 *data, const u8 *end, struct tcp_walk *w, struct tcp_counters *t)
+{
+	u64 start, len;
+
+	for (int i = 0; i < TCP_UNREAD_MAX; i++) {
+		if (!next_message(data, end, w, t, &start, &len))
+			return;
+		t->unread += 1;
+		if (!w->left) {
+			end_segment(w, t, TCP_MESSAGES, w->seq, 0);
+			return;
+		}
+	}
+	lose_flow(w, t);
+}
+
 int xdpdns_tcp(CONTEXT *ctx)
 {
 	const u8 *data = (const u8 *)(long)ctx->data, *end = (const u8 *)(long)ctx->data_end;
@@ -173,6 +190,9 @@ int xdpdns_tcp(CONTEXT *ctx)
 		c->outcome[OUTCOME_TCP] += 1;
 		if (!begin_segment(data, end, tags_beside(ctx), w, t))
 			return GO_ON;
+	} else if (w->messages == TCP_MESSAGES_MAX) {
+		pass_over(data, end, w, t);
+		return GO_ON;
 	}
 	if (!next_message(data, end, w, t, &start, &len))
 		return GO_ON;
@@ -191,7 +211,7 @@ int xdpdns_tcp(CONTEXT *ctx)
 		f.ports = w->ports;
 		count_whole(ctx, &ip, &m, &f, c);
 	}
-	if (w->left && w->messages < TCP_MESSAGES_MAX)
+	if (w->left)
 		tails.call(ctx, TAIL_TCP);
 	end_segment(w, t, TCP_MESSAGES, w->seq, 0);
 	return GO_ON;

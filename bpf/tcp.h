@@ -20,8 +20,12 @@
 /* Flows that are remembered at a time; a power of two. One that another displaced is unknown in the middle. */
 #define TCP_FLOWS 4096
 
-/* Messages of one segment that are looked at; the kernel allows 33 tail calls. */
-#define TCP_MESSAGES_MAX 24
+/*
+ * Messages of one segment that are looked at, each in a tail call, of which the kernel allows 33: one more begins the
+ * program again at TC, and one passes over what is left. That sees a page at the most, so many messages of a header.
+ */
+#define TCP_MESSAGES_MAX 31
+#define TCP_UNREAD_MAX	 (4096 / (LENGTH_BYTES + DNS_HEADER))
 
 /* What every segment to (or, where responses are counted, from) a watched port is. X(SYMBOL, name, "help") */
 /* clang-format off */
@@ -29,7 +33,7 @@
 	X(MESSAGES, messages, "one message or more that lie within it, or begin with a length that came before")       \
 	X(SYN, syn, "the first of a connection")                                                                       \
 	X(EMPTY, empty, "no data: an acknowledgement, or the end")                                                     \
-	X(LENGTH, length, "only the length of the message that follows, or half of it")                                               \
+	X(LENGTH, length, "only the length of the message that follows, or half of it")                                \
 	X(PARTIAL, partial, "the first part of a message")                                                             \
 	X(CONTINUATION, continuation, "a further part of a message, or data sent again")                               \
 	X(OUT_OF_ORDER, out_of_order, "data behind a gap, in which the next message begins")                           \
@@ -46,7 +50,8 @@ enum tcp_segment {
 
 struct tcp_counters {
 	u64 segment[TCP_SEGMENT_COUNT];
-	u64 split; /* messages that no segment holds whole */
+	u64 split;  /* messages that no segment holds whole */
+	u64 unread; /* messages behind the last that is looked at */
 };
 
 /* Of a flow the place of its next message; `mark` says whose it is, 0 nobody's. */

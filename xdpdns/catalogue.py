@@ -81,8 +81,8 @@ TCP_MESSAGES = Metric(
     "xdpdns_tcp_messages_total",
     "counter",
     (*_PROGRAM, "outcome"),
-    "Messages over TCP by outcome, as packets have it; `split` ones no segment held whole, and "
-    "nothing else is known of them.",
+    "Messages over TCP by outcome, as packets have it; `split` ones no segment held whole, "
+    "`unread` ones came behind 31 others in one, and nothing else is known of them.",
 )
 OPCODES = Metric(
     "xdpdns_query_opcodes_total",

@@ -154,12 +154,13 @@ class Decoder:
 
     def _tcp(self, fd: int, messages: _Members) -> Tcp:
         names = vocab.tcp_segments()
-        *segments, split = self._sum_element(fd, 0, 8 * (len(names) + 1))
+        *segments, split, unread = self._sum_element(fd, 0, 8 * (len(names) + 2))
         outcomes = _outcomes(messages, self._settings.side)
         return Tcp(
             segments=dict(zip(names, segments, strict=True)),
             messages=outcomes,
             split=split,
+            unread=unread,
             sizes=_sizes(messages) if outcomes[vocab.COUNTED[self._settings.side]] else None,
         )
 

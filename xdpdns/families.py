@@ -163,7 +163,7 @@ def _counters(program: tuple[str, str], snapshot: Snapshot) -> Iterator[tuple[Me
 def _in_messages(tcp: Tcp) -> dict[tuple[str, ...], Number]:
     """Messages by outcome; what can only be of packets is left out."""
     seen = {name: n for name, n in tcp.messages.items() if name in vocab.message_outcomes()}
-    return _samples({**seen, "split": tcp.split})
+    return _samples({**seen, "split": tcp.split, "unread": tcp.unread})
 
 
 def _samples(

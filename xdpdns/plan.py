@@ -298,7 +298,7 @@ def _nothing(settings: ProgramSettings) -> Snapshot:
 
 def _no_tcp(outcomes: dict[str, int]) -> Tcp:
     segments = dict.fromkeys(vocab.tcp_segments(), 0)
-    return Tcp(segments, dict(outcomes), 0, Histogram((), (0,), 0))
+    return Tcp(segments, dict(outcomes), 0, 0, Histogram((), (0,), 0))
 
 
 def _fail(_name: str, error: Exception) -> None:

@@ -47,10 +47,14 @@ class Flow:
         assert self._run(frame.ljust(60, b"\0")) == self._passed
 
     def counted(self) -> tuple[dict[str, int], dict[str, int], int]:
-        """Segments by kind, messages by outcome (with `split`), and queries in rows; no zeros."""
+        """Segments by kind, messages by outcome, `split` or `unread`, and rows' sum; no zeros."""
         found = self.snapshot()
         assert found.tcp is not None
-        messages = {**found.tcp.messages, "split": found.tcp.split}
+        messages = {
+            **found.tcp.messages,
+            "split": found.tcp.split,
+            "unread": found.tcp.unread,
+        }
         assert sum(found.tcp.segments.values()) == found.outcomes["tcp"]
         rows = sum(found.queries.values())
         assert rows == found.tcp.messages["response" if self._responses else "query"]
@@ -102,7 +106,7 @@ def test_marginals_have_it_too(flow: Flow) -> None:
     assert found.size.sum == len(message()) - 2
 
 
-@pytest.mark.parametrize("count", [2, 3, 24])
+@pytest.mark.parametrize("count", [2, 3, 31])
 def test_pipelined(flow: Flow, count: int) -> None:
     flow.segment(flags=SYN)
     flow.segment(b"".join(message(f"n{i}.nl") for i in range(count)))
@@ -205,15 +209,29 @@ def test_bad_questions_have_their_outcomes(flow: Flow) -> None:
     assert flow.counted() == ({"syn": 1, "messages": 1}, {"name_compressed": 1}, 0)
 
 
-def test_more_messages_than_are_looked_at(flow: Flow) -> None:
-    """Of a segment of 60 messages 24 are counted, and the next segment is read again."""
+@pytest.mark.parametrize("behind", [b"", message()[:1], message()[:2], message()[:20]])
+def test_messages_behind_those_that_are_looked_at(flow: Flow, behind: bytes) -> None:
+    """Of 60 in a segment 29 are only counted; the stream goes on behind them, wherever cut."""
+    rest = message()[len(behind) :]
     flow.segment(flags=SYN)
-    flow.segment(b"".join(message("nl") for _ in range(60)))
+    flow.segment(b"".join(message("nl") for _ in range(60)) + behind)
+    flow.segment(rest + message())
     segments, messages, rows = flow.counted()
-    assert rows == messages["query"] == 24
-    assert segments == {"syn": 1, "messages": 1}
+    read = 31 + (2 if len(behind) <= 2 else 1)
+    assert segments == {"syn": 1, "messages": 2}
+    assert messages == {"query": read, "unread": 29} | ({"split": 1} if len(behind) > 2 else {})
+    assert rows == read
+
+
+def test_empty_messages_without_end(flow: Flow) -> None:
+    """Lengths of nothing but zero: the walk ends, the flow is lost, and found again later."""
+    flow.segment(flags=SYN)
+    flow.segment(bytes(2 * 1000))
     flow.segment(message())
-    assert flow.counted()[2] == 25
+    segments, messages, rows = flow.counted()
+    assert segments == {"syn": 1, "messages": 2}
+    assert (messages["dns_truncated"], messages["unread"], messages["split"]) == (31, 292, 1)
+    assert rows == 1
 
 
 def test_every_cut(flow: Flow) -> None:

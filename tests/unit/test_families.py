@@ -134,7 +134,7 @@ def test_two_programs_of_one_interface() -> None:
 
 def test_messages_over_tcp_have_no_outcomes_of_packets() -> None:
     rows = by_name(families([STATE], fail))["xdpdns_tcp_messages_total"].blocks[0].rows
-    assert rows == {("query",): 3, ("qdcount",): 1, ("split",): 2}
+    assert rows == {("query",): 3, ("qdcount",): 1, ("split",): 2, ("unread",): 4}
 
 
 def test_response_times_are_in_seconds() -> None:

@@ -59,7 +59,7 @@ def snapshot(
         outcomes={},
         marginals=replace(MARGINALS, size=sizes(both)),
         overflow={"map_full": overflow, "map_error": 0},
-        tcp=Tcp({}, {}, 0, sizes(tcp)),
+        tcp=Tcp({}, {}, 0, 0, sizes(tcp)),
     )
 
 

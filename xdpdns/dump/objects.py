@@ -11,7 +11,7 @@ from xdpdns.report_json import to_json
 from xdpdns.snapshot import Snapshot
 
 TIMING = ("sample", "tracked", "matched", "expired", "displaced", "waiting", "duplicate", "orphan")
-TCP = ("segments", "messages", "split")
+TCP = ("segments", "messages", "split", "unread")
 
 
 def write(reading: Reading) -> bytes:
