@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from xdpdns import kernel, meta
 from xdpdns.decode import Decoder
-from xdpdns.program import NAMES, TAIL_AGAIN, TAIL_TCP, TCP_ENTRY, Code, Compiled
+from xdpdns.program import NAMES, TAIL_AGAIN, TAIL_TCP, TCP_ENTRY, Compiled
 from xdpdns.settings import ProgramSettings
 from xdpdns.snapshot import Snapshot
 from xdpdns.timing import TIMED
@@ -44,11 +44,11 @@ class LoadedProgram:
                 elif maps is None:
                     self.maps[name] = kernel.map_create(_named(spec, settings))
             kind = kernel.PROG_TYPE_XDP if settings.hook == "xdp" else kernel.PROG_TYPE_SCHED_CLS
-            self.fd = kernel.prog_load(kind, NAMES[settings.side], self._linked(compiled.main))
+            self.fd = kernel.prog_load(kind, NAMES[settings.side], compiled.main.linked(self.maps))
             if "tails" in self.maps:
                 self._set_tail(TAIL_AGAIN, self.fd)
             if compiled.tcp is not None:
-                tcp = kernel.prog_load(kind, TCP_ENTRY, self._linked(compiled.tcp))
+                tcp = kernel.prog_load(kind, TCP_ENTRY, compiled.tcp.linked(self.maps))
                 try:
                     self._set_tail(TAIL_TCP, tcp)
                 finally:
@@ -61,14 +61,6 @@ class LoadedProgram:
             self.close()
             raise
         self._decoder = Decoder(compiled.key, compiled.counters, settings)
-
-    def _linked(self, function: Code) -> bytes:
-        """The instructions with the fds of this program's maps in place."""
-        code = bytearray(function.insns)
-        for index, name in function.relocations.items():
-            at = index * 8
-            code[at + 4 : at + 8] = self.maps[name].to_bytes(4, "little")
-        return bytes(code)
 
     def _set_tail(self, place: int, program: int) -> None:
         """The map keeps the program, as long as there is an fd or a pin of the map."""

@@ -16,9 +16,11 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from xdpdns import vocab
 from xdpdns.errors import CompileError, MissingNeedError, XdpdnsError
@@ -44,6 +46,8 @@ _MAPS = (
 )
 _LOAD_IMM64 = 0x18
 
+Made = TypeVar("Made")
+
 
 @dataclass(frozen=True, slots=True)
 class Code:
@@ -55,6 +59,14 @@ class Code:
 
     insns: bytes
     relocations: dict[int, str]
+
+    def linked(self, maps: Mapping[str, int]) -> bytes:
+        """The instructions with the fds of these maps in place, ready to load."""
+        code = bytearray(self.insns)
+        for index, name in self.relocations.items():
+            at = index * 8
+            code[at + 4 : at + 8] = maps[name].to_bytes(4, "little")
+        return bytes(code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +86,14 @@ class Compiled:
     seconds: float
 
 
-class Compilation:
-    """A compilation that runs in a child while the caller does something else.
+class InChild(Generic[Made]):
+    """What BCC makes, in a child, while the caller does something else.
 
-    `result()` waits for it. The child is gone after that; `close()` is for a caller who never asks.
+    `make` is called in the child. `result()` waits for it. The child is gone after that; `close()`
+    is for a caller who never asks.
     """
 
-    def __init__(self, settings: ProgramSettings) -> None:
+    def __init__(self, make: Callable[[], Made]) -> None:
         require_bcc()
         reader, writer = os.pipe()
         # What was buffered would be written by both.
@@ -89,12 +102,12 @@ class Compilation:
         self._pid = os.fork()
         if self._pid == 0:
             os.close(reader)
-            _child(settings, writer)
+            _child(make, writer)
         os.close(writer)
         self._reader: int | None = reader
 
-    def result(self) -> Compiled:
-        """The compiled program.
+    def result(self) -> Made:
+        """What was made, such as the compiled program.
 
         Raises:
             CompileError: clang's or BCC's complaint.
@@ -111,7 +124,7 @@ class Compilation:
                 f"the compiler process ended with status {os.waitstatus_to_exitcode(status)}: "
                 "is there enough memory (about 200 MB for half a second)?"
             )
-        answer: Compiled | XdpdnsError = pickle.loads(data)  # noqa: S301  our own child wrote it
+        answer: Made | XdpdnsError = pickle.loads(data)  # noqa: S301  our own child wrote it
         if isinstance(answer, XdpdnsError):
             raise answer
         return answer
@@ -129,6 +142,13 @@ class Compilation:
             self._reader = None
             os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)
+
+
+class Compilation(InChild[Compiled]):
+    """A compilation of the program that counts, see InChild."""
+
+    def __init__(self, settings: ProgramSettings) -> None:
+        super().__init__(partial(_compile, settings))
 
 
 def compile_program(settings: ProgramSettings) -> Compiled:
@@ -150,15 +170,15 @@ def require_bcc() -> None:
         )
 
 
-def _child(settings: ProgramSettings, writer: int) -> None:
-    """Compile, write the pickled answer, and end without running anybody's exit handlers."""
+def _child(make: Callable[[], Made], writer: int) -> None:
+    """Call it, write the pickled answer, and end without running anybody's exit handlers."""
     said_reader, said_writer = os.pipe()
     os.set_blocking(said_writer, False)
     os.dup2(said_writer, 1)
     os.dup2(said_writer, 2)
-    answer: Compiled | XdpdnsError
+    answer: Made | XdpdnsError
     try:
-        answer = _compile(settings)
+        answer = make()
     except XdpdnsError as error:
         answer = error
     except BaseException as error:
@@ -185,8 +205,12 @@ def _explain(error: BaseException, said_reader: int) -> XdpdnsError:
     return CompileError(f"the BPF program did not compile: {reason}")
 
 
-def _compile(settings: ProgramSettings) -> Compiled:
-    started = time.monotonic()
+def open_module(source: str, flags: list[str]) -> Any:
+    """A file of bpf/ as BCC's module, with its maps made: only to be called in a child.
+
+    Raises:
+        MissingNeedError: a bcc that is not BCC.
+    """
     folder = vocab.bpf_folder()
     # The few lines that stand in for kernel headers; see bpf/compat.
     os.environ["BCC_KERNEL_SOURCE"] = str(folder / "compat")
@@ -200,8 +224,12 @@ def _compile(settings: ProgramSettings) -> Compiled:
             f"the Python module bcc is not BCC, or is broken ({error}): uninstall what `pip list` "
             "shows as bcc, and `apt-get install --reinstall python3-bpfcc`."
         ) from error
-    flags = [f"-I{folder}", "-Wall", "-Werror", *settings.cflags()]
-    module = BPF(text=_whole(folder / "xdpdns.bpf.c"), cflags=flags)
+    return BPF(text=_whole(folder / source), cflags=[f"-I{folder}", "-Wall", "-Werror", *flags])
+
+
+def _compile(settings: ProgramSettings) -> Compiled:
+    started = time.monotonic()
+    module = open_module("xdpdns.bpf.c", settings.cflags())
     tables = {name: module[name] for name in _MAPS if _has_table(module, name)}
     rows = tables.pop("rows")
     tables = {settings.side: rows, **tables}
@@ -210,7 +238,7 @@ def _compile(settings: ProgramSettings) -> Compiled:
             name,
             table.ttype,
             ctypes.sizeof(table.Key),
-            ctypes.sizeof(_leaf(table)),
+            ctypes.sizeof(leaf_of(table)),
             settings.max_series if table is rows else table.max_entries,
             mmapable=name in ("pending", "clock"),
         )
@@ -218,11 +246,11 @@ def _compile(settings: ProgramSettings) -> Compiled:
     }
     names = {table.map_fd: name for name, table in tables.items()}
     return Compiled(
-        main=_code(module, ENTRY, names),
-        tcp=_code(module, TCP_ENTRY, names) if settings.tcp else None,
+        main=code_of(module, ENTRY, names),
+        tcp=code_of(module, TCP_ENTRY, names) if settings.tcp else None,
         maps=maps,
-        key=_layout(rows.Key),
-        counters=_layout(_leaf(tables["counters"])),
+        key=layout_of(rows.Key),
+        counters=layout_of(leaf_of(tables["counters"])),
         seconds=time.monotonic() - started,
     )
 
@@ -249,12 +277,12 @@ def _has_table(module: Any, name: str) -> bool:
     return True
 
 
-def _leaf(table: Any) -> Any:
+def leaf_of(table: Any) -> Any:
     """The type of one CPU's value: BCC's Leaf of a per-CPU map is an array over the CPUs."""
     return getattr(table, "sLeaf", table.Leaf)
 
 
-def _layout(kind: Any) -> Layout:
+def layout_of(kind: Any) -> Layout:
     """A Layout of a ctypes Structure that BCC made."""
     fields = {}
     for name, member, *_bits in kind._fields_:
@@ -264,7 +292,8 @@ def _layout(kind: Any) -> Layout:
     return Layout(ctypes.sizeof(kind), fields)
 
 
-def _code(module: Any, function: str, names: dict[int, str]) -> Code:
+def code_of(module: Any, function: str, names: dict[int, str]) -> Code:
+    """A function of a module; `names` are those of its maps by BCC's fds."""
     insns = module.dump_func(function)
     return Code(insns, _relocations(insns, names))
 
