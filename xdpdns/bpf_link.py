@@ -1,4 +1,4 @@
-"""bpf(2) for what hangs on interfaces: BPF links, and the programs at TCX; in kernel.py's style.
+"""bpf(2) for what hangs on interfaces: BPF links, and the programs at TCX; in kernel/'s style.
 
 A link (5.7) holds a program on its hook for as long as somebody holds the link: a file descriptor
 in any process, or a pin. TCX (6.6) keeps any number of programs at the ingress and at the egress of
@@ -13,8 +13,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from xdpdns import kernel
 from xdpdns.errors import KernelError
+from xdpdns.kernel.syscall import ATTR_SIZE, bpf, object_info
 
 # enum bpf_cmd
 _PROG_QUERY, _LINK_CREATE, _LINK_UPDATE = 16, 28, 29
@@ -29,7 +29,6 @@ _XDP_GENERIC, _XDP_NATIVE = 2, 4  # XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE (linu
 TYPE_XDP, TYPE_TCX = 6, 11
 
 _F_REPLACE, _F_BEFORE = 1 << 2, 1 << 3
-_ATTR_SIZE = 144
 _INFO_SIZE = 64
 
 
@@ -73,7 +72,7 @@ def link_create(program: int, ifindex: int, hook: int, revision: int = 0) -> int
     since.
     """
     attr = struct.pack("<4II4xQ", program, ifindex, hook, _F_BEFORE, 0, revision)
-    return kernel._bpf(_LINK_CREATE, attr, "attach the program by a BPF link")
+    return bpf(_LINK_CREATE, attr, "attach the program by a BPF link")
 
 
 def xdp_link_create(program: int, ifindex: int, *, native: bool) -> int:
@@ -83,7 +82,7 @@ def xdp_link_create(program: int, ifindex: int, *, native: bool) -> int:
     """
     flags = _XDP_NATIVE if native else _XDP_GENERIC
     attr = struct.pack("<4I", program, ifindex, _XDP, flags)
-    return kernel._bpf(_LINK_CREATE, attr, "attach the program by a BPF link")
+    return bpf(_LINK_CREATE, attr, "attach the program by a BPF link")
 
 
 def link_update(link: int, new: int, old: int) -> None:
@@ -92,27 +91,27 @@ def link_update(link: int, new: int, old: int) -> None:
     EPERM says that it is not `old`, ENOLINK that the link is dead.
     """
     attr = struct.pack("<4I", link, new, _F_REPLACE, old)
-    kernel._bpf(_LINK_UPDATE, attr, "swap the program of a BPF link")
+    bpf(_LINK_UPDATE, attr, "swap the program of a BPF link")
 
 
 def link_detach(link: int) -> None:
     """Take a link's program off although others may hold the link too (5.9)."""
-    kernel._bpf(_LINK_DETACH, struct.pack("<I", link), "detach a BPF link")
+    bpf(_LINK_DETACH, struct.pack("<I", link), "detach a BPF link")
 
 
 def link_fd(ident: int) -> int:
     """Open a link by its id (5.8)."""
     attr = struct.pack("<I", ident)
-    return kernel._bpf(_LINK_GET_FD_BY_ID, attr, f"open the BPF link {ident}")
+    return bpf(_LINK_GET_FD_BY_ID, attr, f"open the BPF link {ident}")
 
 
 def link_ids() -> Iterator[int]:
     """The ids of all links of this machine, ascending (5.8)."""
     ident = 0
     while True:
-        attr = ctypes.create_string_buffer(struct.pack("<I", ident), _ATTR_SIZE)
+        attr = ctypes.create_string_buffer(struct.pack("<I", ident), ATTR_SIZE)
         try:
-            kernel._bpf(_LINK_GET_NEXT_ID, attr, "list BPF links")
+            bpf(_LINK_GET_NEXT_ID, attr, "list BPF links")
         except KernelError as error:
             if error.errno == errno.ENOENT:
                 return
@@ -123,7 +122,7 @@ def link_ids() -> Iterator[int]:
 
 def link_info(link: int) -> LinkInfo:
     """Describe a link."""
-    raw = kernel._object_info(link, _INFO_SIZE)
+    raw = object_info(link, _INFO_SIZE)
     kind, ident, program, ifindex = struct.unpack_from("<III4xI", raw)
     return LinkInfo(kind, ident, program, ifindex if kind in (TYPE_XDP, TYPE_TCX) else 0)
 
@@ -143,10 +142,10 @@ def query(ifindex: int, hook: int) -> Chain:
                 *(ifindex, hook, 0, 0, ctypes.addressof(programs), room),
                 *(0, ctypes.addressof(links), 0, 0),
             ),
-            _ATTR_SIZE,
+            ATTR_SIZE,
         )
         try:
-            kernel._bpf(_PROG_QUERY, attr, "list the programs at a TCX hook")
+            bpf(_PROG_QUERY, attr, "list the programs at a TCX hook")
         except KernelError as error:
             if error.errno != errno.ENOSPC:
                 raise

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xdpdns import netns
+from xdpdns.bpffs import mount
 from xdpdns.errors import OccupiedError
 from xdpdns.holders import Holders
 from xdpdns.hooks import Attachment, Direction, Found, Hooks, Link, detach_ours, owner
-from xdpdns.pins import Place, layout, mount, stale
+from xdpdns.pins import Place, layout, stale
 from xdpdns.program import Compiled
 from xdpdns.settings import ProgramSettings
 

@@ -18,7 +18,6 @@ names, hence the index in place of `eth0.100`; it holds no files, hence the opti
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import hashlib
@@ -26,23 +25,21 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from xdpdns import kernel
+from xdpdns.bpffs import BPFFS, writing
 from xdpdns.errors import KernelError, OccupiedError, PinError
 from xdpdns.meta import meaning
 from xdpdns.program import Compiled
 from xdpdns.settings import ProgramSettings
 
-BPFFS = Path("/sys/fs/bpf")
 ROOT = BPFFS / "xdpdns"
 
 _PROGRAM, _NEXT = "program", "next"
 _ENDS_WITHIN = 1.0
 """Seconds that a supervisor whose agent was killed may take until it has let go."""
-
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 
 
 def layout(compiled: Compiled, settings: ProgramSettings) -> str:
@@ -61,49 +58,6 @@ def layout(compiled: Compiled, settings: ProgramSettings) -> str:
         sorted(settings.allowed_tlds or ()),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-def mount() -> None:
-    """Mount a BPF file system on /sys/fs/bpf if there is none.
-
-    Raises:
-        PinError: it can't be mounted, or would vanish with this process's mount namespace.
-    """
-    if _mounted():
-        return
-    if _private():
-        raise PinError(
-            f"{BPFFS} is not mounted, and what is mounted in this mount namespace ends with it: "
-            "use `--netns NAME` in place of `ip netns exec`, or `mount -t bpf bpf /sys/fs/bpf` "
-            "before."
-        )
-    try:
-        with _locked(BPFFS):
-            # A second mount would hide the first one's pins.
-            if _mounted():
-                return
-            libc = ctypes.CDLL(None, use_errno=True)
-            flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
-            if libc.mount(b"bpf", bytes(BPFFS), b"bpf", flags, b"mode=0700"):
-                number = ctypes.get_errno()
-                raise OSError(number, os.strerror(number))
-    except OSError as error:
-        raise PinError(
-            f"{BPFFS} can't be mounted ({error.strerror}): `mount -t bpf bpf {BPFFS}` as root."
-        ) from error
-
-
-def _private() -> bool:
-    """Whether this mount namespace is known to be another one than that of process 1."""
-    try:
-        return not Path("/proc/self/ns/mnt").samefile("/proc/1/ns/mnt")
-    except PermissionError:  # without CAP_SYS_PTRACE it can't be known
-        return False
-
-
-def _mounted() -> bool:
-    lines = Path("/proc/self/mounts").read_text().splitlines()
-    return any(line.split()[1:3] == [str(BPFFS), "bpf"] for line in lines)
 
 
 class Place:
@@ -127,7 +81,7 @@ class Place:
         """
         deadline = time.monotonic() + _ENDS_WITHIN
         while True:
-            with _writing(self.folder):
+            with writing(self.folder):
                 for folder in (self.folder.parent, self.folder):
                     folder.mkdir(mode=0o700, exist_ok=True)
                 locked = self.lock()
@@ -198,7 +152,7 @@ class Place:
             PinError: the file system is read-only, or not for us.
         """
         folder = self.folder / version
-        with _writing(folder):
+        with writing(folder):
             folder.mkdir(mode=0o700, exist_ok=True)
             for name, fd in maps.items():
                 if not (folder / name).exists():
@@ -209,13 +163,13 @@ class Place:
     def attached(self, version: str) -> None:
         """What was pinned last, if anything was, is on the interface now."""
         folder = self.folder / version
-        with _writing(folder), suppress(FileNotFoundError):
+        with writing(folder), suppress(FileNotFoundError):
             (folder / _NEXT).rename(folder / _PROGRAM)
 
     def pin_link(self, direction: str, link: int) -> None:
         """Pin the BPF link that holds the program of a direction, in place of an older one."""
         path = self.folder / f"link-{direction}"
-        with _writing(self.folder):
+        with writing(self.folder):
             path.unlink(missing_ok=True)
             kernel.pin(link, str(path))
 
@@ -240,7 +194,7 @@ class Place:
                 raise OccupiedError(f"another xdpdns has the pins under {target}: end that one.")
             left.remove()
             left.release()
-        with _writing(target):
+        with writing(target):
             self.folder = self.folder.rename(target)
 
     def remove(self, version: str | None = None) -> bool:
@@ -249,7 +203,7 @@ class Place:
         With the last layout goes the folder, unless an agent (this one or another) has it.
         """
         found = False
-        with _writing(self.folder):
+        with writing(self.folder):
             for link in self.folder.glob("link-*") if version is None else ():
                 link.unlink()
                 found = True
@@ -308,26 +262,3 @@ def _folders(parent: Path) -> list[Path]:
         return sorted(path for path in parent.iterdir() if path.is_dir())
     except FileNotFoundError:
         return []
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Make an OSError a PinError that says how to mend it."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.EROFS:
-            mend = f"`mount -o remount,rw {BPFFS}`, or leave --keep away"
-        else:
-            mend = "run as root, or leave --keep away"
-        raise PinError(f"can't pin under {path} ({error.strerror}): {mend}.") from error
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)

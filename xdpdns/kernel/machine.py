@@ -1,0 +1,68 @@
+"""What bpf(2) asks of the process, and how many CPUs a per-CPU map is for."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from pathlib import Path
+
+from xdpdns.errors import MissingNeedError
+
+_CAP_NET_ADMIN, _CAP_PERFMON, _CAP_BPF, _CAP_SYS_ADMIN = 12, 38, 39, 21
+
+
+def capabilities(which: str = "CapEff") -> int:
+    """A set of this process's capabilities as a bit mask (capabilities(7)), CapEff: the effective.
+
+    The others are named as in /proc/self/status: CapBnd bounds what root can have.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{which}:"):
+            return int(line.split()[1], 16)
+    return 0
+
+
+def missing_capabilities(which: str = "CapEff") -> list[str]:
+    """What this process lacks to load and attach; CAP_SYS_ADMIN stands for BPF and PERFMON."""
+    have = capabilities(which)
+    needs = {"CAP_NET_ADMIN": _CAP_NET_ADMIN, "CAP_PERFMON": _CAP_PERFMON, "CAP_BPF": _CAP_BPF}
+    return [
+        name
+        for name, bit in needs.items()
+        if not have & 1 << bit and (name == "CAP_NET_ADMIN" or not have & 1 << _CAP_SYS_ADMIN)
+    ]
+
+
+def require_root() -> None:
+    """Fail early where loading and attaching would be refused.
+
+    Raises:
+        MissingNeedError: naming the capabilities that are missing.
+    """
+    missing = missing_capabilities()
+    if missing:
+        raise MissingNeedError(
+            f"not permitted, {' and '.join(missing)} missing: run as root (`sudo xdpdns ...`), or "
+            "with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.",
+            errno.EPERM,
+        )
+
+
+def possible_cpus() -> int:
+    """How many values a per-CPU map holds for a key: one for each CPU that may ever come up."""
+    text = Path("/sys/devices/system/cpu/possible").read_text().strip()
+    runs = (part.split("-") for part in text.split(","))  # such as 0-3,8-11
+    return sum(int(run[-1]) - int(run[0]) + 1 for run in runs)
+
+
+def unlimit_memlock() -> None:
+    """Lift RLIMIT_MEMLOCK, which kernels before 5.11 charge maps to; a refusal shows later."""
+    hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+    soft = resource.RLIM_INFINITY if os.geteuid() == 0 else hard
+    limits = (soft, resource.RLIM_INFINITY if os.geteuid() == 0 else hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, limits)
+    except (ValueError, PermissionError):
+        # Without CAP_SYS_RESOURCE; on 5.11 and later the limit is not asked.
+        return
