@@ -19,9 +19,12 @@
 	X(IP_EXT_TOO_LONG, ip_ext_too_long, "more than eight IPv6 extension headers, or too long ones")                \
 	X(FRAGMENT, fragment, "a later fragment: it has no UDP header")                                                \
 	X(NOT_UDP, not_udp, "a transport other than UDP, or TCP to a port that is not watched")                        \
+	X(OTHER_PORT, other_port, "UDP to a port that is not watched")                                                 \
+	X(DOT, dot, "TCP to port 853: DNS over TLS (RFC 7858)")                                                        \
+	X(DOQ, doq, "UDP to port 853: DNS over QUIC (RFC 9250)")                                                       \
+	X(DOH3, doh3, "UDP to port 443: HTTP/3, and so perhaps DNS over HTTPS; only with --encrypted doh3")            \
 	X(TCP, tcp, "a TCP segment to a watched port")                                                                 \
 	X(UDP_MALFORMED, udp_malformed, "a UDP header that is cut, or a UDP length under 8")                           \
-	X(OTHER_PORT, other_port, "UDP to a port that is not watched")                                                 \
 	X(DNS_TRUNCATED, dns_truncated, "a message of less than a DNS header's 12 bytes")                              \
 	X(OPCODE, opcode, "an opcode other than QUERY")                                                                \
 	X(QDCOUNT, qdcount, "QDCOUNT is not 1")                                                                        \
@@ -42,6 +45,9 @@ enum outcome {
 };
 
 #define OUTCOME_HEADER_SEEN OUTCOME_OPCODE
+
+/* What has no watched port, and so nothing that is read behind the ports. */
+#define IS_ELSEWHERE(outcome) ((outcome) >= OUTCOME_NOT_UDP && (outcome) <= OUTCOME_DOH3)
 
 /*
  * Ends a packet. The number is made where the packet ends: left to itself, clang would load it on the way of those

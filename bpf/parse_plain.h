@@ -28,7 +28,7 @@ static __always_inline enum outcome plain_udp(const u8 *udp, const u8 *end, u64 
 	if (udp_len != ip_len || udp_len < UDP_HEADER || udp_len > end - udp)
 		return NOT_PLAIN;
 	if (!is_watched(udp))
-		return END(OTHER_PORT);
+		return unwatched_udp(udp);
 	*len = udp_len - UDP_HEADER;
 	opaque(*len); /* or clang has what the caller sets then ready before every check */
 	return OUTCOME_GO_ON;
@@ -41,7 +41,7 @@ static __always_inline enum outcome plain_other(const u8 *h, u64 proto, u64 ip_l
 		return END(NOT_UDP);
 	if (ip_len < 4)
 		return NOT_PLAIN;
-	return is_watched(h) ? END(TCP) : END(NOT_UDP);
+	return tcp_by_port(h);
 }
 
 /* Sets `af`, `proto`, how far `beyond` MESSAGE_AT_MIN the message begins, and its length. */

@@ -17,11 +17,42 @@
 /* WATCHED_PORT(p), p in host byte order, is compiled in by the agent: (p) == 53 || ... */
 
 /* Queries go to a watched port, responses come from one; UDP and TCP begin with both ports, the source first. */
+static __always_inline u16 port_of(const u8 *ports)
+{
+	return load_be16(RESPONSES ? ports : ports + 2);
+}
+
 static __always_inline bool is_watched(const u8 *ports)
 {
-	u16 port = load_be16(RESPONSES ? ports : ports + 2);
+	u16 port = port_of(ports);
 
 	return WATCHED_PORT(port);
+}
+
+/*
+ * Encrypted transports are told by their port, and nothing else is looked at. ENCRYPTED_DOT, _DOQ and _DOH3 are
+ * compiled in by the agent.
+ */
+#define PORT_DOT  853 /* RFC 7858 3.1 */
+#define PORT_DOQ  853 /* RFC 9250 4.1.1 */
+#define PORT_DOH3 443 /* RFC 9114 3.1.2 */
+
+static __always_inline enum outcome unwatched_udp(const u8 *ports)
+{
+	if (ENCRYPTED_DOQ && port_of(ports) == PORT_DOQ)
+		return END(DOQ);
+	if (ENCRYPTED_DOH3 && port_of(ports) == PORT_DOH3)
+		return END(DOH3);
+	return END(OTHER_PORT);
+}
+
+static __always_inline enum outcome tcp_by_port(const u8 *ports)
+{
+	if (is_watched(ports))
+		return END(TCP);
+	if (ENCRYPTED_DOT && port_of(ports) == PORT_DOT)
+		return END(DOT);
+	return END(NOT_UDP);
 }
 
 static __always_inline u64 min_u64(u64 a, u64 b)
@@ -41,7 +72,7 @@ static __always_inline enum outcome parse_udp(struct cursor *c, const struct ip_
 	if (!cursor_has(c, UDP_HEADER) || ip->len < UDP_HEADER)
 		return END(UDP_MALFORMED);
 	if (!is_watched(h))
-		return END(OTHER_PORT);
+		return unwatched_udp(h);
 	udp_len = load_be16(h + 4);
 	if (udp_len < UDP_HEADER)
 		return END(UDP_MALFORMED);
@@ -52,8 +83,8 @@ static __always_inline enum outcome parse_udp(struct cursor *c, const struct ip_
 
 static __always_inline enum outcome parse_other(struct cursor *c, const struct ip_payload *ip)
 {
-	if (ip->proto == PROTO_TCP && cursor_has(c, 4) && ip->len >= 4 && is_watched(c->pos))
-		return END(TCP);
+	if (ip->proto == PROTO_TCP && cursor_has(c, 4) && ip->len >= 4)
+		return tcp_by_port(c->pos);
 	return END(NOT_UDP);
 }
 

@@ -6,9 +6,9 @@
  * Maps are used here and in the files named *.bpf.h, which the agent pastes in where they are included: BCC rewrites
  * map operations in the main file only. All other headers are free of maps, so that they can be built natively.
  *
- * The agent compiles the configuration in: HOOK_TC, RESPONSES, TIMING and TIMING_SAMPLE (timing.h), KEY_... and
- * TLD_BYTES (stats_key.h), WATCHED_PORT (parse_udp.h), EDNS_EDGES (parse_edns.h), TLDS_BOUNDED, QTYPE_REGISTERED,
- * EXACT_EDNS (edns_sizes.h); and sets the maps' sizes when it creates them.
+ * The agent compiles the configuration in: HOOK_TC, RESPONSES, HANDS_OVER, TIMING and TIMING_SAMPLE (timing.h), KEY_...
+ * and TLD_BYTES (stats_key.h), WATCHED_PORT and ENCRYPTED_... (parse_udp.h), EDNS_EDGES (parse_edns.h), TLDS_BOUNDED,
+ * QTYPE_REGISTERED, EXACT_EDNS (edns_sizes.h); and sets the maps' sizes when it creates them.
  */
 #include "classify.h"
 #include "counters.h"
@@ -36,11 +36,12 @@
 
 BPF_TABLE("percpu_array", u32, struct counters, counters, COUNTERS_COUNT);
 
-/* Programs to go on in: for TCP segments, and this one again. */
+/* Programs to go on in: for TCP segments, this one again, and the one that counts the other side. */
 #define TAIL_TCP   0
 #define TAIL_AGAIN 1
-#define TAILS	   2
-#if TCP || HOOK_TC
+#define TAIL_OTHER 2
+#define TAILS	   3
+#if TCP || HOOK_TC || HANDS_OVER
 BPF_PROG_ARRAY(tails, TAILS);
 #endif
 
@@ -102,7 +103,25 @@ static __always_inline bool is_scattered(CONTEXT *ctx, u64 outcome)
 {
 	u64 len = ctx->len < GATHER_MAX ? ctx->len : GATHER_MAX;
 
-	return ctx->data_end - ctx->data < len && outcome != OUTCOME_OTHER_PORT && outcome != OUTCOME_NOT_UDP;
+	return ctx->data_end - ctx->data < len && !IS_ELSEWHERE(outcome);
+}
+#endif
+
+/*
+ * Where both queries and responses pass one way (a resolver has clients and upstreams), the queries' program leaves to
+ * the responses' what has no port of its own: each packet is counted once, by one or the other. Between two servers,
+ * both ports are watched: then QR says which it is.
+ */
+#if HANDS_OVER
+static __always_inline bool is_others(u64 outcome, const struct features *f)
+{
+	u16 from = __builtin_bswap16((u16)f->ports);
+
+	if (outcome == OUTCOME_NOT_UDP || outcome == OUTCOME_OTHER_PORT)
+		return true;
+	if (outcome != OUTCOME_GO_ON && outcome < OUTCOME_HEADER_SEEN)
+		return false;
+	return f->header2 & HEADER2_QR && WATCHED_PORT(from);
 }
 #endif
 
@@ -154,6 +173,10 @@ int xdpdns_count(CONTEXT *ctx)
 	u32 packets = COUNTERS_PACKETS;
 
 	outcome = classify(data, end, tags_beside(ctx), &ip, &m, &f);
+#if HANDS_OVER
+	if (is_others(outcome, &f))
+		tails.call(ctx, TAIL_OTHER);
+#endif
 	c = counters.lookup(&packets);
 	if (!c) /* an array's first element is always there; the verifier doesn't know */
 		return GO_ON;

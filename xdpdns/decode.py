@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from operator import add, mul
 
@@ -131,7 +131,7 @@ class Decoder:
     ) -> Snapshot:
         settings, side = self._settings, self._settings.side
         packets = _Members(self._element(maps, _PACKETS), self._counters)
-        outcomes = _outcomes(packets, side)
+        outcomes = _outcomes(packets, side, settings.encrypted)
         tcp = None
         if settings.tcp:
             messages = _Members(self._element(maps, _TCP), self._counters)
@@ -180,9 +180,9 @@ class _Members:
         return _Members(array("Q", map(add, self._words, other._words)), self._layout)
 
 
-def _outcomes(counters: _Members, side: str) -> dict[str, int]:
+def _outcomes(counters: _Members, side: str, encrypted: Iterable[str] = ()) -> dict[str, int]:
     found = dict(zip(vocab.outcomes(), counters["outcome"], strict=True))
-    outcomes = {name: found[name] for name in vocab.outcomes_of(side)}
+    outcomes = {name: found[name] for name in vocab.outcomes_of(side, encrypted)}
     # The program spares itself a counter: a counted message is in exactly one of name_len.
     outcomes[vocab.COUNTED[side]] += sum(counters["name_len"])
     return outcomes

@@ -167,12 +167,12 @@ def maps(settings: ProgramSettings) -> Iterable[kernel.MapSpec]:
         yield kernel.MapSpec("pending", kernel.MAP_TYPE_ARRAY, 4, 16, SLOTS // 2, mmapable=True)
         yield kernel.MapSpec("timing", kernel.MAP_TYPE_PERCPU_ARRAY, 4, TIMING_BYTES, 1)
     if settings.tcp:
-        segments = 8 * (len(vocab.tcp_segments()) + 1)
+        segments = 8 * (len(vocab.tcp_segments()) + 2)
         yield kernel.MapSpec("tcp", kernel.MAP_TYPE_PERCPU_ARRAY, 4, segments, 1)
         yield kernel.MapSpec("walk", kernel.MAP_TYPE_PERCPU_ARRAY, 4, _TCP_WALK, 1)
         yield kernel.MapSpec("flows", kernel.MAP_TYPE_ARRAY, 4, *_TCP_FLOWS)
-    if settings.tcp or settings.hook == "tc":
-        yield kernel.MapSpec("tails", kernel.MAP_TYPE_PROG_ARRAY, 4, 4, 2)
+    if settings.tcp or settings.hands_over or settings.hook == "tc":
+        yield kernel.MapSpec("tails", kernel.MAP_TYPE_PROG_ARRAY, 4, 4, 3)
 
 
 def map_bytes(spec: kernel.MapSpec, cpus: int) -> int:
@@ -269,7 +269,7 @@ def _nothing(settings: ProgramSettings) -> Snapshot:
         return Histogram(edges, (0,) * (len(edges) + 1), 0)
 
     side = settings.side
-    outcomes = dict.fromkeys(vocab.outcomes_of(side), 0)
+    outcomes = dict.fromkeys(vocab.outcomes_of(side, settings.encrypted), 0)
     unheard = {group: Histogram(BOUNDS, (0,) * (len(BOUNDS) + 1), 0) for group in GROUPS}
     timed = settings.timing and side == "responses"
     opcodes = [dns.opcode.to_text(dns.opcode.Opcode.make(number)) for number in range(16)]

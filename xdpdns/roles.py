@@ -18,7 +18,11 @@ from xdpdns.settings import ProgramSettings
 if TYPE_CHECKING:
     from xdpdns.hooks import Direction, Hook
 
-ROLES = ("server", "client")
+ROLES = {
+    "server": "queries arrive and responses leave",
+    "client": "queries leave and responses arrive, as of a resolver or mail host on its way out",
+}
+"""What each means, for people."""
 
 RESPONSE_LABELS = ("af", "proto", "rcode", "tc", "aa", "do", "qtype")
 """The dimensions of a response's row by default: few enough that no sender can make many rows."""

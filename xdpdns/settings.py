@@ -18,6 +18,7 @@ class ProgramSettings:
 
     Attributes:
         ports: UDP and TCP destination ports that carry DNS, 1 to 8 of them.
+        encrypted: those of vocab.ENCRYPTED whose packets have an outcome of their own.
         labels: the dimensions of a row, a subset of vocab.SIDES[side] in that order.
         edns_edges: ascending EDNS sizes in bytes that separate the buckets.
         tlds: the option's text, see vocab.parse_tlds().
@@ -28,10 +29,13 @@ class ProgramSettings:
         timing: 0, or one of how many queries is timed until its response: a power of two.
         capture_clock: take the time of a packet from the map `clock`, not from the kernel.
         side: `queries`, or `responses`.
+        hands_over: leave packets without a watched destination port, and responses between two of
+            them, to the program of the other side (LoadedProgram.hand_over()).
         hook: `xdp`, or `tc` for TCX and clsact, where the kernel has made a socket buffer already.
     """
 
     ports: tuple[int, ...] = (53,)
+    encrypted: tuple[str, ...] = ("dot", "doq")
     labels: tuple[str, ...] = vocab.DIMENSIONS
     edns_edges: tuple[int, ...] = (1232, 1400, 1500)
     tlds: str = "iana"
@@ -42,6 +46,7 @@ class ProgramSettings:
     timing: int = 0
     capture_clock: bool = False
     side: str = "queries"
+    hands_over: bool = False
     hook: str = "xdp"
 
     def __post_init__(self) -> None:
@@ -55,6 +60,14 @@ class ProgramSettings:
         for port in self.ports:
             if not 1 <= port <= 65535:
                 raise SettingsError(f"--port: {port} is no port: give 1 to 65535.")
+        strange = [name for name in self.encrypted if name not in vocab.ENCRYPTED]
+        if strange:
+            raise SettingsError(
+                f"--encrypted: {', '.join(strange)} is unknown: choose from "
+                f"{','.join(vocab.ENCRYPTED)}, or give `none`."
+            )
+        chosen = tuple(name for name in vocab.ENCRYPTED if name in self.encrypted)
+        object.__setattr__(self, "encrypted", chosen)
         dimensions = vocab.SIDES[self.side]
         unknown = [label for label in self.labels if label not in dimensions]
         if unknown or not self.labels:
@@ -112,6 +125,11 @@ class ProgramSettings:
             *flags,
             f"-DHOOK_TC={int(self.hook == 'tc')}",
             f"-DRESPONSES={int(self.side == 'responses')}",
+            f"-DHANDS_OVER={int(self.hands_over)}",
+            *(
+                f"-DENCRYPTED_{name.upper()}={int(name in self.encrypted)}"
+                for name in vocab.ENCRYPTED
+            ),
             f"-DTCP={int(self.tcp)}",
             f"-DTIMING={int(self.timing > 0)}",
             f"-DTIMING_SAMPLE={max(self.timing, 1)}",

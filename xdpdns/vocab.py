@@ -70,13 +70,17 @@ def outcomes() -> dict[str, str]:
 COUNTED = {"queries": "query", "responses": "response"}
 """The outcome of a packet that was counted in a row, by side."""
 
+ENCRYPTED = ("dot", "doq", "doh3")
+"""The outcomes of encrypted transports, which are told by their port (bpf/parse_udp.h)."""
+
 _ONLY = {"queries": {"query", "opcode"}, "responses": {"response", "not_response"}}
 
 
-def outcomes_of(side: str) -> tuple[str, ...]:
-    """The outcomes that a program of this side can give."""
+def outcomes_of(side: str, encrypted: Iterable[str] = ()) -> tuple[str, ...]:
+    """The outcomes that a program of this side can give that looks for these of ENCRYPTED."""
     [other] = SIDES.keys() - {side}
-    return tuple(name for name in outcomes() if name not in _ONLY[other])
+    never = _ONLY[other] | ({*ENCRYPTED} - {*encrypted})
+    return tuple(name for name in outcomes() if name not in never)
 
 
 @cache

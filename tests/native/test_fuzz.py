@@ -46,7 +46,7 @@ def test_mutants(kind: Kind, settings: ProgramSettings, tmp_path: Path) -> None:
 
 def native_outcomes(settings: ProgramSettings) -> set[str]:
     """Those of its side; the one that is counted has one number in both (OUTCOME_GO_ON)."""
-    names = set(vocab.outcomes_of(settings.side))
+    names = set(vocab.outcomes_of(settings.side, settings.encrypted))
     return names - {vocab.COUNTED[settings.side]} | {vocab.COUNTED["queries"]}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from struct import Struct
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tests.truth.wire import Ended
 
@@ -21,10 +21,24 @@ EXTENSIONS = frozenset({HOP_BY_HOP, ROUTING, FRAGMENT, AUTH, DESTINATION})
 _u16 = Struct("!H").unpack_from
 _ports = Struct("!HH").unpack_from
 
+ENCRYPTED = {"dot": (TCP, 853), "doq": (UDP, 853), "doh3": (UDP, 443)}
 
-def message(
-    frame: bytes, ports: frozenset[int], side: Side, max_extensions: int
-) -> tuple[str, bytes]:
+
+class Ports(NamedTuple):
+    """The ports that carry DNS, and the encrypted transports that are told apart, by name."""
+
+    watched: frozenset[int]
+    encrypted: frozenset[str]
+
+    def outcome(self, proto: int, port: int) -> str:
+        """What a packet that is not to (or from) a watched port is."""
+        for name in self.encrypted:
+            if ENCRYPTED[name] == (proto, port):
+                return name
+        return "other_port" if proto == UDP else "not_udp"
+
+
+def message(frame: bytes, ports: Ports, side: Side, max_extensions: int) -> tuple[str, bytes]:
     """The address family, and the payload of the UDP datagram to (or from) a watched port.
 
     Raises:
@@ -118,7 +132,7 @@ def _ipv6(frame: bytes, start: int, max_extensions: int) -> tuple[int, int, int]
 
 
 def _udp(
-    frame: bytes, proto: int, start: int, end: int, ports: frozenset[int], side: Side
+    frame: bytes, proto: int, start: int, end: int, ports: Ports, side: Side
 ) -> tuple[int, int]:
     """Where the payload of a UDP datagram to or from a watched port starts and ends (RFC 768).
 
@@ -126,16 +140,18 @@ def _udp(
     `not_udp`, like every other protocol.
     """
     which = 1 if side == "queries" else 0
-    if proto == TCP and start + 4 <= end and _ports(frame, start)[which] in ports:
-        raise Ended("tcp")
+    if proto == TCP and start + 4 <= end:
+        port = _ports(frame, start)[which]
+        raise Ended("tcp" if port in ports.watched else ports.outcome(TCP, port))
     if proto != UDP:
         raise Ended("not_udp")
     # Silent: without a whole header it is malformed, whatever the port; a length below the
     # header's is malformed only on a watched port, since others are not looked into.
     if start + UDP_HEADER > end:
         raise Ended("udp_malformed")
-    if _ports(frame, start)[which] not in ports:
-        raise Ended("other_port")
+    port = _ports(frame, start)[which]
+    if port not in ports.watched:
+        raise Ended(ports.outcome(UDP, port))
     (length,) = _u16(frame, start + 4)
     if length < UDP_HEADER:
         raise Ended("udp_malformed")

@@ -223,7 +223,7 @@ def answer(rng: Random) -> bytes:
 def transport(rng: Random, payload: bytes, side: Side = "queries") -> tuple[int, bytes]:
     """The IP protocol number and its datagram or segment."""
     kind = rng.random()
-    port = 53 if rng.random() < 0.95 else rng.choice((0, 52, 54, 853, 5353, 0x3500))
+    port = 53 if rng.random() < 0.95 else rng.choice((0, 52, 54, 443, 853, 853, 5353, 0x3500))
     if side == "responses" and kind < 0.97:
         other = rng.choice((53, 40000))
         length = None if rng.random() < 0.93 else _near(rng, 8 + len(payload))

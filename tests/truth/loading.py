@@ -33,6 +33,7 @@ def settings(config: Config) -> ProgramSettings:
         side=config.side,
         labels=vocab.SIDES[config.side],
         ports=tuple(sorted(config.ports)),
+        encrypted=tuple(config.encrypted),
         edns_edges=config.edges,
         tlds="all" if config.tlds is None else "iana",
         qtypes="registered" if config.registered_only else "all",

@@ -43,7 +43,8 @@ class Config:
 
     `edges` are the EDNS sizes with a bucket of their own, ascending. `tlds` is the allow-list
     (lower-case text, `.` for the root) or None for all; `registered_only` folds types without a
-    mnemonic; `max_extensions` bounds the IPv6 extension headers; `side` is what is counted.
+    mnemonic; `max_extensions` bounds the IPv6 extension headers; `side` is what is counted;
+    `encrypted` has the transports that are told by their port.
     """
 
     ports: frozenset[int] = frozenset({53})
@@ -52,6 +53,7 @@ class Config:
     registered_only: bool = True
     max_extensions: int = 8
     side: framing.Side = "queries"
+    encrypted: frozenset[str] = frozenset({"dot", "doq", "doh3"})
 
 
 class Row(NamedTuple):
@@ -113,8 +115,8 @@ def classify(frame: bytes, config: Config = DEFAULT) -> Verdict:
     """What one Ethernet frame (without its checksum) counts as."""
     judge = _query if config.side == "queries" else _response
     try:
-        ports, extensions = config.ports, config.max_extensions
-        return judge(*framing.message(frame, ports, config.side, extensions), config)
+        ports = framing.Ports(config.ports, config.encrypted)
+        return judge(*framing.message(frame, ports, config.side, config.max_extensions), config)
     except Ended as ended:
         return Verdict(ended.outcome, message=ended.message)
 

@@ -10,7 +10,7 @@ from tests.truth.reference import Row, classify
 from tests.truth.shrink import as_vector, shrink
 from tests.truth.table import tabulate
 
-OUTCOMES = 19
+OUTCOMES = 22
 
 
 def test_same_seed_same_frames() -> None:

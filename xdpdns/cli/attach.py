@@ -11,12 +11,15 @@ import click
 from xdpdns import logs, roles
 from xdpdns.cli.options import (
     exact_edns_option,
+    latency_option,
     netns_option,
     output_option,
     print_json,
     program_options,
     program_settings,
     response_labels_option,
+    responses_option,
+    role_option,
 )
 from xdpdns.cli.types import InterfaceName, ListenAddress, UserName, WebConfigPath
 from xdpdns.errors import SettingsError, XdpdnsError
@@ -63,29 +66,10 @@ def _log(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     help="Where to count: xdp, one program an interface, sees all that arrives; tcx (Linux 6.6) "
     "and clsact get along with other programs, and see what the XDP program passes.",
 )
-@click.option(
-    "--role",
-    type=click.Choice(roles.ROLES),
-    default="server",
-    show_default=True,
-    help="server: queries arrive and responses leave; client, such as a resolver's or mail host's "
-    "way out: queries leave and responses arrive.",
-)
-@click.option(
-    "--responses/--no-responses",
-    default=True,
-    show_default=True,
-    help="Count responses too (xdpdns_responses_total); what leaves is counted at TC.",
-)
+@role_option(*roles.ROLES)
+@responses_option
 @response_labels_option
-@click.option(
-    "--latency-sample",
-    type=int,
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Time the responses to one query in N (a power of two; 1: all of them, 0: none).",
-)
+@latency_option(0)
 @click.option(
     "--mode",
     type=click.Choice(["auto", "native", "generic"]),

@@ -11,11 +11,17 @@ from typing import Any, TypeVar
 import click
 
 from xdpdns import roles, vocab
-from xdpdns.cli.types import Names, NamespaceName, Numbers, Tlds, naming_variable
+from xdpdns.cli.types import Names, NamesOrNone, NamespaceName, Numbers, Tlds, naming_variable
 from xdpdns.settings import ProgramSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+responses_option = click.option(
+    "--responses/--no-responses",
+    default=True,
+    show_default=True,
+    help="Count responses too (xdpdns_responses_total).",
+)
 response_labels_option = click.option(
     "--response-labels",
     type=Names(vocab.RESPONSE_DIMENSIONS),
@@ -24,6 +30,30 @@ response_labels_option = click.option(
     metavar="LIST",
     help=f"The labels of responses, from {','.join(vocab.RESPONSE_DIMENSIONS)}.",
 )
+
+
+def role_option(*choices: str) -> Callable[[F], F]:
+    """`--role`, one of these of roles.ROLES."""
+    return click.option(
+        "--role",
+        type=click.Choice(choices),
+        default="server",
+        show_default=True,
+        help="; ".join(f"{name}: {roles.ROLES[name]}" for name in choices) + ".",
+    )
+
+
+def latency_option(sample: int) -> Callable[[F], F]:
+    """`--latency-sample`, by default one in so many."""
+    return click.option(
+        "--latency-sample",
+        type=int,
+        default=sample,
+        show_default=True,
+        metavar="N",
+        help="Time the responses to one query in N (a power of two; 1: all of them, 0: none).",
+    )
+
 
 exact_edns_option = click.option(
     "--exact-edns",
@@ -57,6 +87,7 @@ def print_json(made: Any) -> None:
 
 _PROGRAM = {
     "port": "ports",
+    "encrypted": "encrypted",
     "labels": "labels",
     "edns_edges": "edns_edges",
     "tlds": "tlds",
@@ -89,6 +120,16 @@ def program_options(command: F) -> F:
     default = ProgramSettings()
     options = [
         port_option,
+        click.option(
+            "--encrypted",
+            type=NamesOrNone([*vocab.ENCRYPTED, "none"]),
+            callback=_check,
+            default=default.encrypted,
+            show_default=",".join(default.encrypted),
+            metavar="LIST|none",
+            help="Encrypted transports whose packets are an outcome of their own, told by the "
+            "port: dot (853/TCP), doq (853/UDP), doh3 (443/UDP).",
+        ),
         click.option(
             "--labels",
             type=Names(vocab.DIMENSIONS),

@@ -11,12 +11,14 @@ import click
 
 from xdpdns import roles
 from xdpdns.cli.options import (
+    latency_option,
     log_to_stderr,
     output_option,
     print_json,
     program_options,
     program_settings,
     response_labels_option,
+    responses_option,
 )
 
 log = logging.getLogger(__name__)
@@ -25,22 +27,9 @@ log = logging.getLogger(__name__)
 @click.command(short_help="Run captures through the program that counts live traffic.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
 @output_option("prometheus")
-@click.option(
-    "--responses/--no-responses",
-    default=True,
-    show_default=True,
-    help="Count responses too, by a second program through which every packet goes.",
-)
+@responses_option
 @response_labels_option
-@click.option(
-    "--latency-sample",
-    type=int,
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Time the responses to one query in N (a power of two; 1: all of them, 0: none), by the "
-    "time of the capture.",
-)
+@latency_option(0)
 @program_options
 def replay(
     files: tuple[str, ...],
@@ -53,8 +42,8 @@ def replay(
     """Run captures through the very programs that count live traffic.
 
     Reads pcap and pcapng, also .gz, .xz and .zst: Ethernet, Linux cooked, raw IP, BSD null. Several
-    files are one traffic. Every packet is looked at as a query and as a response. Needs root, for
-    the kernel runs the programs.
+    files are one traffic. Every packet is looked at as a query and as a response, and times are
+    those of the capture. Needs root, for the kernel runs the programs.
 
     \b
     Examples:

@@ -10,7 +10,14 @@ from typing import Any
 import click
 
 from xdpdns import roles
-from xdpdns.cli.options import netns_option, program_options, program_settings
+from xdpdns.cli.options import (
+    latency_option,
+    netns_option,
+    program_options,
+    program_settings,
+    responses_option,
+    role_option,
+)
 from xdpdns.cli.types import InterfaceName
 
 
@@ -51,27 +58,9 @@ from xdpdns.cli.types import InterfaceName
     show_default=True,
     help="How many rows of each table, as text.",
 )
-@click.option(
-    "--role",
-    type=click.Choice(roles.ROLES),
-    default="server",
-    show_default=True,
-    help="As of `attach`: whether queries arrive, or leave.",
-)
-@click.option(
-    "--responses/--no-responses",
-    default=True,
-    show_default=True,
-    help="Count responses too.",
-)
-@click.option(
-    "--latency-sample",
-    type=int,
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Time the responses to one query in N (a power of two; 1: all of them, 0: none).",
-)
+@role_option("server", "client")
+@responses_option
+@latency_option(1)
 @netns_option
 @program_options
 def top(

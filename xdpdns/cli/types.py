@@ -83,6 +83,17 @@ class Names(CommaList[tuple[str, ...]]):
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+class NamesOrNone(Names):
+    """The same, or the word `none`."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """`dot,doq` to a tuple, `none` to an empty one."""
+        names = super().convert(value, param, ctx)
+        return () if names == ("none",) else names
+
+
 class Numbers(CommaList[tuple[int, ...]]):
     """Numbers separated by commas."""
 
