@@ -58,16 +58,16 @@ class _Filter:
     handle: int
     program_id: int
 
-    @property
-    def in_our_place(self) -> bool:
-        return (self.kind, self.priority, self.handle) == ("bpf", PRIORITY, HANDLE)
+    def is_at(self, handle: int) -> bool:
+        return (self.kind, self.priority, self.handle) == ("bpf", PRIORITY, handle)
 
 
 class Clsact:
-    """The clsact hooks, by an IPRoute of the caller's."""
+    """The clsact hooks, by an IPRoute of the caller's; our filters have this handle."""
 
-    def __init__(self, route: Any) -> None:
+    def __init__(self, route: Any, handle: int = HANDLE) -> None:
         self._route = route
+        self._handle = handle
 
     def found(self, link: Link) -> list[Found]:
         """All BPF filters of an interface, at ingress and egress."""
@@ -101,14 +101,14 @@ class Clsact:
                 f"for clsact: replace it with `tc qdisc replace dev {link.name} clsact`."
             )
         for one in self._filters(link.index, direction) if kind else ():
-            if one.in_our_place:
+            if one.is_at(self._handle):
                 if owner.is_ours(one.program_id):
                     text = owner.counted_already(link.name, one.program_id, "clsact")
                 else:
                     text = (
-                        f"the filter {HANDLE:#x} of priority {PRIORITY} at clsact {direction} of "
-                        f"{link.name} is {owner.describe(one.program_id)}, not xdpdns's: it stays; "
-                        f"see `tc filter show dev {link.name} {direction}`."
+                        f"the filter {self._handle:#x} of priority {PRIORITY} at clsact "
+                        f"{direction} of {link.name} is {owner.describe(one.program_id)}, not "
+                        f"xdpdns's: it stays; see `tc filter show dev {link.name} {direction}`."
                     )
                 raise OccupiedError(text)
             if one.priority == PRIORITY and one.kind != "bpf":
@@ -172,7 +172,7 @@ class Clsact:
                 "del-filter",
                 "bpf",
                 attachment.ifindex,
-                HANDLE,
+                self._handle,
                 parent=_PARENTS[attachment.direction],
                 prio=PRIORITY,
             )
@@ -186,13 +186,13 @@ class Clsact:
     def look(self, attachment: Attachment, link: Link) -> int | None:
         """The id of the program in our filter's place."""
         for one in self._filters(link.index, attachment.direction):
-            if one.in_our_place:
+            if one.is_at(self._handle):
                 return one.program_id
         return None
 
     def _expect(self, attachment: Attachment) -> None:
         for one in self._filters(attachment.ifindex, attachment.direction):
-            if one.in_our_place:
+            if one.is_at(self._handle):
                 if one.program_id == attachment.program_id:
                     return
                 raise OccupiedError(
@@ -206,7 +206,7 @@ class Clsact:
             command,
             "bpf",
             attachment.ifindex,
-            HANDLE,
+            self._handle,
             parent=_PARENTS[attachment.direction],
             prio=PRIORITY,
             fd=program,
