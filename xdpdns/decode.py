@@ -11,6 +11,8 @@ import struct
 from array import array
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache
+from itertools import compress
 from operator import add, mul
 
 import dns.opcode
@@ -18,7 +20,7 @@ import dns.opcode
 from xdpdns import kernel, vocab
 from xdpdns.layout import Field, Layout
 from xdpdns.settings import ProgramSettings
-from xdpdns.snapshot import EdnsSizes, Histogram, Marginals, Snapshot, Tcp
+from xdpdns.snapshot import EdnsSizes, Histogram, Marginals, Rows, Snapshot, Tcp
 from xdpdns.timing import TimingReader
 
 # The order of enum qclass_index, version_index and overflow_index in bpf/counters.h.
@@ -36,6 +38,8 @@ SIZE_STEP = 16
 # size * 2 + DO.
 _EDNS_COUNTERS, _EDNS_ELEMENTS = 512, 257
 _EDNS_NO_OPT, _EDNS_UNSEEN = 65536 * 2, 65536 * 2 + 1
+
+_OPCODES = tuple(dns.opcode.to_text(dns.opcode.Opcode.make(opcode)) for opcode in range(16))
 
 # Flags by their bit in HEADER_INDEX of bpf/counters.h: the header's third byte, and above it three
 # bits of the fourth (RFC 1035 4.1.1, RFC 4035 3.1.6).
@@ -89,13 +93,16 @@ class Decoder:
             timing=self._timing.read(maps) if self._timing else None,
         )
 
-    def _rows(self, fd: int) -> dict[tuple[str, ...], int]:
-        rows: dict[tuple[str, ...], int] = {}
-        chunks = kernel.map_lookup_batch(fd, self._key_size, 8 * self._cpus)
-        for at, (keys, values) in enumerate(chunks):
-            labels = self._labels(at, bytes(keys))
-            rows.update(zip(labels, sum_cpus(values, self._cpus), strict=True))
-        return rows
+    def _rows(self, fd: int) -> Rows:
+        known = sum(len(labels) for _, labels in self._chunks.values())
+        chunk = min(max(512, 1 << known.bit_length()), 8192)
+        chunks = kernel.map_lookup_batch(fd, self._key_size, 8 * self._cpus, chunk)
+        return Rows(
+            [
+                (self._labels(at, bytes(keys)), sum_cpus(values, self._cpus))
+                for at, (keys, values) in enumerate(chunks)
+            ]
+        )
 
     def _labels(self, at: int, keys: bytes) -> list[tuple[str, ...]]:
         """The labels of the keys in the chunk that is read as number `at`."""
@@ -126,9 +133,7 @@ class Decoder:
         )
         return array("Q", total.to_bytes(size, "little"))
 
-    def _with_counters(
-        self, queries: dict[tuple[str, ...], int], maps: Mapping[str, int]
-    ) -> Snapshot:
+    def _with_counters(self, queries: Rows, maps: Mapping[str, int]) -> Snapshot:
         settings, side = self._settings, self._settings.side
         packets = _Members(self._element(maps, _PACKETS), self._counters)
         outcomes = _outcomes(packets, side, settings.encrypted)
@@ -177,7 +182,10 @@ class _Members:
         return self._words[field.offset // 8 : field.offset // 8 + field.count].tolist()
 
     def __add__(self, other: _Members) -> _Members:
-        return _Members(array("Q", map(add, self._words, other._words)), self._layout)
+        # As one long integer, like the values of the CPUs in sum_cpus().
+        total = sum(int.from_bytes(one.tobytes(), "little") for one in (self._words, other._words))
+        size = len(self._words) * self._words.itemsize
+        return _Members(array("Q", total.to_bytes(size, "little")), self._layout)
 
 
 def _outcomes(counters: _Members, side: str, encrypted: Iterable[str] = ()) -> dict[str, int]:
@@ -190,7 +198,8 @@ def _outcomes(counters: _Members, side: str, encrypted: Iterable[str] = ()) -> d
 
 def _marginals(counters: _Members) -> Marginals:
     # Of the 2048 values traffic has but a few, and this runs at every scrape.
-    header = [(value, count) for value, count in enumerate(counters["header"]) if count]
+    counts = counters["header"]
+    header = list(zip(compress(range(len(counts)), counts), filter(None, counts), strict=True))
     question = counters["question"]
     versions = len(EDNS_VERSIONS)
     return Marginals(
@@ -223,10 +232,15 @@ class _Seen(dict[bytes, tuple[str, ...]]):
         return labels
 
 
+@cache
+def _bounds(start: int, stop: int, step: int) -> tuple[int, ...]:
+    return tuple(range(start, stop, step))
+
+
 def _exact(counts: list[int]) -> Histogram:
     """A histogram of counts by value: one bucket for each of 0, 1, 2, ..."""
     return Histogram(
-        bounds=tuple(range(len(counts) - 1)),
+        bounds=_bounds(0, len(counts) - 1, 1),
         counts=tuple(counts),
         sum=sum(map(mul, range(len(counts)), counts)),
     )
@@ -238,7 +252,7 @@ def _sizes(counters: _Members) -> Histogram:
     steps = [sum(exact[at : at + SIZE_STEP]) for at in range(0, len(exact), SIZE_STEP)]
     counts = [*map(add, large, steps), *large[len(steps) :]]
     return Histogram(
-        bounds=tuple(range(SIZE_STEP - 1, SIZE_STEP * (len(counts) - 1), SIZE_STEP)),
+        bounds=_bounds(SIZE_STEP - 1, SIZE_STEP * (len(counts) - 1), SIZE_STEP),
         counts=tuple(counts),
         sum=counters["large_sum"][0] + sum(map(mul, range(len(exact)), exact)),
     )
@@ -257,10 +271,7 @@ def _opcodes(header: list[tuple[int, int]]) -> dict[str, int]:
     counts = [0] * 16
     for value, count in header:
         counts[value >> 3 & 15] += count
-    return {
-        dns.opcode.to_text(dns.opcode.Opcode.make(opcode)): count
-        for opcode, count in enumerate(counts)
-    }
+    return dict(zip(_OPCODES, counts, strict=True))
 
 
 def _key_decoder(key: Layout, settings: ProgramSettings) -> Callable[[bytes], tuple[str, ...]]:

@@ -7,13 +7,14 @@ the series and say nothing that the agent's start time doesn't).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain
 
 from xdpdns.catalogue import Metric
-from xdpdns.families import Block, Family, OnError
+from xdpdns.families import Block, Family, Number, OnError
+from xdpdns.snapshot import Rows
 
 try:
     from isal import isal_zlib as zlib  # zlib itself takes five times as long
@@ -48,7 +49,7 @@ def escape(value: str) -> str:
 class _Template:
     """The text of some rows, with a `%a` in the place of each number."""
 
-    rows: list[_Row]
+    rows: Sequence[_Row]
     text: bytes
 
 
@@ -75,12 +76,12 @@ class Renderer:
                 name = family.metric.name + block.suffix
                 key = (name, block.labels, block.fixed)
                 try:
-                    templates = _templates(name, block, before.get(key, []))
-                    chunks += _filled(templates, block)
+                    templates, texts = _written(name, block, before.get(key, []))
                 except Exception as error:  # whatever it is, the rest must be served
                     on_error("render", error)
                 else:
                     self._known[key] = templates
+                    chunks += texts
         return b"".join(chunks)
 
 
@@ -107,25 +108,34 @@ def _head(metric: Metric, openmetrics: bool) -> bytes:
     return f"# HELP {name} {text}\n# TYPE {name} {kind}\n".encode()
 
 
-def _filled(templates: list[_Template], block: Block) -> Iterator[bytes]:
-    """Put the numbers in: one call of C for a chunk, and no Python object but the numbers."""
-    numbers = iter(block.rows.values())
-    for template in templates:
-        yield template.text % tuple(islice(numbers, len(template.rows)))
+def _written(
+    name: str, block: Block, before: list[_Template]
+) -> tuple[list[_Template], list[bytes]]:
+    """The templates of a block's rows, of the ones before where they fit, and the text.
+
+    Putting the numbers in is one call of C for a chunk, without a Python object for a row.
+    """
+    templates, texts = [], []
+    for at, (rows, numbers) in enumerate(_chunks(block)):
+        template = before[at] if at < len(before) else None
+        if template is None or (template.rows is not rows and template.rows != rows):
+            template = _template(name, block, rows)
+        templates.append(template)
+        texts.append(template.text % tuple(numbers))
+    return templates, texts
 
 
-def _templates(name: str, block: Block, before: list[_Template]) -> list[_Template]:
-    """The templates of a block's rows in their order; of the ones before, what still fits."""
-    rows = list(block.rows)
-    chunks = [rows[at : at + _CHUNK] for at in range(0, len(rows), _CHUNK)]
-    known = len(before)
-    return [
-        before[at] if at < known and before[at].rows == chunk else _template(name, block, chunk)
-        for at, chunk in enumerate(chunks)
-    ]
+def _chunks(block: Block) -> Iterator[tuple[Sequence[_Row], Sequence[Number]]]:
+    """The rows and their numbers, a chunk at a time: a map's chunks, or pieces of about as many."""
+    if isinstance(block.rows, Rows):
+        yield from block.rows.chunks
+        return
+    rows, numbers = list(block.rows), list(block.rows.values())
+    for at in range(0, len(rows), _CHUNK):
+        yield rows[at : at + _CHUNK], numbers[at : at + _CHUNK]
 
 
-def _template(name: str, block: Block, rows: list[_Row]) -> _Template:
+def _template(name: str, block: Block, rows: Sequence[_Row]) -> _Template:
     fixed = zip(block.labels[: len(block.fixed)], map(escape, block.fixed), strict=True)
     write = _writer(name, tuple(fixed), block.labels[len(block.fixed) :])
     text, safe_rows = "".join(chain.from_iterable(rows)), rows

@@ -5,7 +5,10 @@ Everything downstream (Prometheus, JSON, tables, reports) is made from a :class:
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,34 @@ class EdnsSizes:
     sizes: dict[tuple[int, bool], int]
     no_edns: int
     unseen: int
+
+
+Labels = tuple[str, ...]
+
+
+class Rows(Mapping[Labels, int]):
+    """Label values to counts, in `chunks` as they were read: lists of the same length.
+
+    From one scrape to the next the lists of labels are the same objects while no row is added, so
+    that nobody has to look at a row to know it again. A dict is made when the first row is looked
+    up.
+    """
+
+    def __init__(self, chunks: Sequence[tuple[Sequence[Labels], Sequence[int]]] = ()) -> None:
+        self.chunks = chunks
+
+    def __iter__(self) -> Iterator[Labels]:
+        return chain.from_iterable(labels for labels, _ in self.chunks)
+
+    def __len__(self) -> int:
+        return sum(len(labels) for labels, _ in self.chunks)
+
+    def __getitem__(self, labels: Labels) -> int:
+        return self._by_labels[labels]
+
+    @cached_property
+    def _by_labels(self) -> dict[Labels, int]:
+        return {k: n for labels, counts in self.chunks for k, n in zip(labels, counts, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +149,7 @@ class Snapshot:
     """
 
     dimensions: tuple[str, ...]
-    queries: dict[tuple[str, ...], int]
+    queries: Mapping[Labels, int]
     outcomes: dict[str, int]
     marginals: Marginals
     overflow: dict[str, int] = field(default_factory=dict)

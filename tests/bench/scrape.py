@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Mapping
 from typing import Any
 
 import prometheus_client
@@ -21,7 +22,7 @@ SIZES = {1: 15, 10_000: 11, 100_000: 7}
 """Rows, and how many rounds: each of the larger takes seconds."""
 
 
-def library(rows: dict[tuple[str, ...], int], labels: tuple[str, ...]) -> Any:
+def library(rows: Mapping[tuple[str, ...], int], labels: tuple[str, ...]) -> Any:
     """A registry of prometheus_client's own with these rows, and no others."""
     registry = prometheus_client.CollectorRegistry()
     names = ("interface", *labels)

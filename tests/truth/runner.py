@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -114,7 +114,7 @@ def subtract(after: Snapshot, before: Snapshot) -> Snapshot:
     )
 
 
-def _minus(after: dict[Key, int], before: dict[Key, int]) -> dict[Key, int]:
+def _minus(after: Mapping[Key, int], before: Mapping[Key, int]) -> dict[Key, int]:
     return {key: n - before.get(key, 0) for key, n in after.items() if n != before.get(key, 0)}
 
 
