@@ -1,5 +1,14 @@
-"""`python -m xdpdns` is the command `xdpdns`."""
+"""The process begins here: the command `xdpdns`, which is also `python -m xdpdns`."""
 
-from xdpdns.cli import main
+from xdpdns.interrupt import ends_at_once
 
-main(prog_name="xdpdns")
+
+def main() -> None:
+    """Import the command line, and run it."""
+    with ends_at_once():
+        from xdpdns.cli import main as command
+    command(prog_name="xdpdns")
+
+
+if __name__ == "__main__":
+    main()

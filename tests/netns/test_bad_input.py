@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -247,14 +249,36 @@ def test_a_failure_after_attaching_detaches(lab: Lab) -> None:
     agent.stop()
 
 
+def silent(said: str) -> bool:
+    """Whether there is no traceback but of a Python that was interrupted before our first line."""
+    return "Traceback" not in said or not re.search(r'File "[^"]*/xdpdns/(cli|app)', said)
+
+
 @pytest.mark.parametrize("number", [2, 15])
 def test_a_signal_while_it_starts_leaves_nothing(lab: Lab, number: int) -> None:
     for delay in range(8):
         starting = lab.start(lab.server, [XDPDNS, "attach", "eth0"], "starting")
         time.sleep(delay / 8)
         code = starting.stop(number)
-        assert "Traceback" not in starting.log, starting.log
+        assert silent(starting.log), starting.log
         assert lab.server.xdp_program() is None, f"after {delay / 8} s, exit code {code}"
+
+
+def test_ctrl_c_during_the_imports_is_silent() -> None:
+    """Whatever is being imported, whether by the command line or by the command."""
+    began = time.monotonic()
+    argv = [XDPDNS, "attach", "--dry-run", "eth0"]
+    subprocess.run(argv, check=True, capture_output=True)
+    whole = time.monotonic() - began
+    codes = set()
+    for number in range(20):
+        starting = subprocess.Popen(argv, text=True, stderr=subprocess.PIPE)
+        time.sleep(number / 20 * whole)
+        starting.send_signal(signal.SIGINT)
+        _, stderr = starting.communicate(timeout=20)
+        assert silent(stderr), stderr
+        codes.add(starting.returncode)
+    assert -signal.SIGINT in codes
 
 
 def test_the_command_runs_by_this_python() -> None:

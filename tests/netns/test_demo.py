@@ -29,8 +29,15 @@ class Running:
         self.out, self.err = folder / "out", folder / "err"
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self.process = subprocess.Popen([*DEMO, *options], stdout=out, stderr=err)
-        self.url = self._said(r"(http://\S+)")
-        self.inside = self._said(r"--net=(/proc/\d+/fd/\d+)")
+        try:
+            self.url = self._said(r"(http://\S+)")
+            self.inside = self._said(r"--net=(/proc/\d+/fd/\d+)")
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
+        # Held open: the kernel gives the inode of a namespace that is gone to the next one.
+        self.held = Path(self.inside).open()  # noqa: SIM115
         self.namespace = str(Path(self.inside).readlink())
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         [self.agent] = map(int, children.split())
@@ -41,7 +48,7 @@ class Running:
             found = re.search(pattern, self.err.read_text())
             return found[1] if found else ""
 
-        return wait_until(f"the demonstration says {pattern}", look)
+        return wait_until(f"the demonstration says {pattern}", look, timeout=60)
 
     def metrics(self) -> str:
         with urllib.request.urlopen(self.url, timeout=5) as response:
@@ -49,7 +56,12 @@ class Running:
 
     def left(self) -> list[str]:
         """Who still refers to the server's namespace, or is the agent."""
-        found = [str(path) for path in references() if target(path) == self.namespace]
+        own = Path("/proc", str(os.getpid()))
+        found = [
+            str(path)
+            for path in references()
+            if target(path) == self.namespace and own not in path.parents
+        ]
         if Path(f"/proc/{self.agent}/cmdline").exists():
             found.append(f"agent {self.agent}")
         return found
@@ -76,6 +88,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     finally:
         demo.process.kill()
         demo.process.wait()
+        demo.held.close()
 
 
 def test_sent_is_counted(tmp_path: Path) -> None:
@@ -126,6 +139,7 @@ def test_killed(running: Running) -> None:
 def test_the_agent_is_killed(running: Running) -> None:
     os.kill(running.agent, signal.SIGKILL)
     assert running.process.wait(10) == 1
+    assert running.left() == []  # its supervisor too was waited for
     error = running.err.read_text().splitlines()[-1]
     assert error.startswith("Error: ")
     assert "was the agent killed?" in error

@@ -23,6 +23,7 @@ from xdpdns.cli.options import (
 )
 from xdpdns.cli.types import InterfaceName, ListenAddress, UserName, WebConfigPath
 from xdpdns.errors import SettingsError, XdpdnsError
+from xdpdns.interrupt import ends_at_once
 
 if TYPE_CHECKING:
     from xdpdns.hooks import Hook
@@ -194,10 +195,11 @@ def attach(
       xdpdns attach eth0 --labels af,qtype,tld --tlds nl,de,arpa
     """  # noqa: D301  \b is for click: keep these lines
     del log_format, log_level, verbose  # see _log()
-    from xdpdns import app
-    from xdpdns.cli.config_file import in_use, problems
-    from xdpdns.service import START_AGAIN
-    from xdpdns.supervisor.selection import Selection
+    with ends_at_once():
+        from xdpdns import app
+        from xdpdns.cli.config_file import in_use, problems
+        from xdpdns.service import START_AGAIN
+        from xdpdns.supervisor.selection import Selection
 
     if not interfaces and not all:
         raise SettingsError("no interface: name one, or give a pattern in quotes, or --all.")

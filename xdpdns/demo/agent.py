@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -21,13 +23,14 @@ from xdpdns import vocab
 from xdpdns.errors import XdpdnsError
 from xdpdns.listen import Address
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _libc = ctypes.CDLL(None)
 
 _SERVING = re.compile(r"Serving http://(\S+)/metrics")
 # as click begins an error of use, and the log of a file (logs.by_time) any other
 _ERROR = re.compile(r"^(?:\S+Z error|Error): ")
 _END_WITHIN = 5.0
+"""Seconds for the agent to end when it is asked to, and for its supervisor once it has."""
 
 
 class Agent:
@@ -46,6 +49,8 @@ class Agent:
 
     def __enter__(self) -> Self:
         self._log = tempfile.TemporaryFile()
+        # An agent that has to be killed leaves us its supervisor, to be waited for.
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
         parent = os.getpid()
 
         def end_with_parent() -> None:
@@ -71,13 +76,18 @@ class Agent:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End it as Ctrl-C does, and wait; it takes its program off."""
+        """End it as Ctrl-C does, and wait; its supervisor takes the program off, and ends too."""
         self._process.send_signal(signal.SIGINT)
         try:
             self._process.wait(_END_WITHIN)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        deadline = time.monotonic() + _END_WITHIN
+        with suppress(ChildProcessError):  # there is no child any more
+            while time.monotonic() < deadline:
+                if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                    time.sleep(0.01)
         self._log.close()
 
     def wait(self, stop: threading.Event) -> bool:
