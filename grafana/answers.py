@@ -3,50 +3,28 @@
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as dash
-from grafana_foundation_sdk.builders import heatmap, stat, table, timeseries
 
-from grafana.parts import (
-    ANSWERS,
-    FLEET,
-    OVERVIEW,
-    TRIAGE,
+from grafana.parts import ANSWERS, Steps, board, graph, grid, heat, number, section, series
+from grafana.promql import (
     WINDOW,
-    Steps,
-    board,
-    go,
-    graph,
-    grid,
-    heat,
     increase,
-    number,
+    messages,
     outcomes,
     quantile,
     rate,
     select,
-    series,
     share,
+    unanswered,
 )
 from xdpdns import catalogue as c
 
 EVERY = rate(select(c.RESPONSES))
-
-
-def _messages(outcome: str, by: str = "") -> str:
-    """The rate of the whole messages of one side: over UDP a packet each, and over TCP."""
-    of = (rate(select(metric, outcome=outcome), by) for metric in (c.PACKETS, c.TCP_MESSAGES))
-    return f"({' + '.join(of)})"
-
-
-QUERIES, RESPONSES = _messages("query"), _messages("response")
-PAIRED = rate(select(c.PAIRING, result="~matched|expired|displaced"))
-UNANSWERED = f"{rate(select(c.PAIRING, result='expired'))} / {PAIRED}"
+QUERIES, RESPONSES = messages("query"), messages("response")
 UNTIMED = "--latency-sample"
 """What a panel about response times shows where none are taken."""
 
 ERRORS = "NXDOMAIN", "SERVFAIL", "REFUSED"
 QUANTILES = (("A", 0.5, "median"), ("B", 0.95, "95 %"), ("C", 0.99, "99 %"))
-
-Panel = timeseries.Panel | stat.Panel | table.Panel | heatmap.Panel
 
 
 def _with(**labels: str) -> str:
@@ -75,15 +53,10 @@ def answers() -> dash.Dashboard:
     return made
 
 
-def _add(made: dash.Dashboard, *panels: Panel) -> None:
-    for panel in panels:
-        made.with_panel(panel.links([go(OVERVIEW), go(TRIAGE), go(FLEET)]))
-
-
 def _glance(made: dash.Dashboard) -> None:
-    made.with_row(dash.Row("At a glance"))
-    _add(
+    section(
         made,
+        "At a glance",
         number(
             "Responses",
             "DNS responses a second, from a watched port of these interfaces.",
@@ -102,7 +75,7 @@ def _glance(made: dash.Dashboard) -> None:
         number(
             "Unanswered",
             "The share of the timed queries that had no response within 8.6 s.",
-            series(UNANSWERED),
+            series(unanswered()),
             unit="percentunit",
             steps=[(None, "green"), (0.01, "yellow"), (0.05, "red")],
             empty=UNTIMED,
@@ -153,9 +126,9 @@ def _glance(made: dash.Dashboard) -> None:
 def _codes(made: dash.Dashboard) -> None:
     every = select(c.RESPONSES)
     by_code = increase(every, "rcode")
-    made.with_row(dash.Row("How queries were answered"))
-    _add(
+    section(
         made,
+        "How queries were answered",
         graph(
             "Queries and responses",
             "Both in one picture: where they part, queries are dropped.",
@@ -166,7 +139,7 @@ def _codes(made: dash.Dashboard) -> None:
             "Answers per query by instance",
             "Responses for each query that came. One instance below the others drops queries.",
             series(
-                f"{_messages('response', 'instance')} / {_messages('query', 'instance')}",
+                f"{messages('response', 'instance')} / {messages('query', 'instance')}",
                 "{{instance}}",
             ),
             unit="none",
@@ -234,12 +207,12 @@ def _codes(made: dash.Dashboard) -> None:
 
 
 def _times(made: dash.Dashboard) -> None:
-    made.with_row(dash.Row("Response times, of the sampled queries (--latency-sample)"))
     groups = "af, proto"
     buckets = increase(select(c.DURATION, "_bucket"), "le", window=WINDOW)
     result = rate(select(c.PAIRING), "result")
-    _add(
+    section(
         made,
+        "Response times, of the sampled queries (--latency-sample)",
         graph(
             "Quantiles of the response times",
             "Half, 95 % and 99 % of the queries were answered within this time, by family and "
@@ -254,7 +227,7 @@ def _times(made: dash.Dashboard) -> None:
         graph(
             "Unanswered",
             "Expired queries as a share of those that were matched, expired or displaced.",
-            series(UNANSWERED, "unanswered"),
+            series(unanswered(), "unanswered"),
             unit="percentunit",
             steps=[(None, "transparent"), (0.05, "red")],
         ),
@@ -307,10 +280,10 @@ def _times(made: dash.Dashboard) -> None:
 
 def _sizes(made: dash.Dashboard) -> None:
     limit: Steps = [(None, "transparent"), (0.1, "red")]
-    made.with_row(dash.Row("Sizes and truncation"))
     buckets = increase(select(c.RESPONSE_SIZE, "_bucket"), "le", window=WINDOW)
-    _add(
+    section(
         made,
+        "Sizes and truncation",
         heat(
             "Response sizes",
             "Responses by their size as DNS messages. Over 1232 bytes they may be fragmented; "
@@ -357,9 +330,9 @@ def _sizes(made: dash.Dashboard) -> None:
 
 
 def _packets(made: dash.Dashboard) -> None:
-    made.with_row(dash.Row("Packets of the responses' direction"))
-    _add(
+    section(
         made,
+        "Packets of the responses' direction",
         graph(
             "Packets by outcome",
             "Every packet of the responses' direction has exactly one outcome; what they mean "

@@ -9,10 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Panel
 
 from grafana.answers import answers
 from grafana.fleet import fleet
 from grafana.overview import overview
+from grafana.parts import siblings
 from grafana.triage import triage
 
 FOLDER = Path(__file__).resolve().parent
@@ -26,6 +28,8 @@ def build() -> dict[Path, str]:
         for number, panel in enumerate(board.panels or [], start=1):
             # Grafana would number them itself, and a link to one panel would not last.
             panel.id_val = number
+            if isinstance(panel, Panel):
+                panel.links = siblings(board.uid or "")
         for variable in board.templating.list_val or [] if board.templating else []:
             # The SDK writes these for all; the schema of 11.6 has them for none of ours.
             variable.auto = variable.auto_min = variable.auto_count = None

@@ -1,8 +1,4 @@
-"""What the dashboards are put together from: PromQL of the catalogue's metrics, panels, variables.
-
-A selector is written by :func:`select`, which knows the catalogue: a metric or a label that xdpdns
-doesn't export can't be asked for.
-"""
+"""What the dashboards are put together from: queries, panels, sections, variables."""
 
 from __future__ import annotations
 
@@ -17,8 +13,6 @@ from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from xdpdns.catalogue import PACKETS, TCP_SEGMENTS, Metric
-
 OVERVIEW, ANSWERS = "xdpdns", "xdpdns-answers"
 FLEET, TRIAGE = "xdpdns-fleet", "xdpdns-triage"
 TITLES = {
@@ -30,90 +24,11 @@ TITLES = {
 """The dashboards by uid; a uid never changes, since bookmarks and links are made of it."""
 
 SOURCE = dashboard.DataSourceRef(type_val="prometheus", uid="${datasource}")
-WINDOW = "$__rate_interval"
 VARIABLES = "&".join(f"${{{name}:queryparam}}" for name in ("datasource", "job"))
 PLACE = f"{VARIABLES}&${{instance:queryparam}}&${{interface:queryparam}}&${{__url_time_range}}"
 
-# What came to a watched port over UDP and is no whole question (bpf/outcomes.h).
-MALFORMED = "dns_truncated|qdcount|name_.+|question_truncated"
-MESSAGES = f"query|opcode|{MALFORMED}"
-
-PROGRAM = "job, instance, interface, direction"
-"""The labels that tell programs apart."""
-
 Steps = Sequence[tuple[float | None, str]]
 GOOD: Steps = [(None, "green")]
-
-
-# --- PromQL -------------------------------------------------------------------------------------
-
-
-def select(metric: Metric, suffix: str = "", **labels: str) -> str:
-    """A selector under the dashboard's variables; a value that begins with `~` is a pattern.
-
-    Raises:
-        KeyError: the metric has no such label.
-
-    """
-    matchers = [f'{name}=~"${name}"' for name in ("job", "instance")]
-    if "interface" in metric.labels:
-        matchers.append('interface=~"$interface"')
-    for name, value in labels.items():
-        if name not in metric.labels:
-            raise KeyError(f"{metric.name} has no label {name}")
-        sign = "=~" if value.startswith("~") else "!=" if value.startswith("!") else "="
-        matchers.append(f'{name}{sign}"{value.lstrip("~!")}"')
-    return f"{metric.name}{suffix}{{{','.join(matchers)}}}"
-
-
-def rate(selector: str, by: str = "", *, window: str = WINDOW, offset: str = "") -> str:
-    """The sum of rates, by labels."""
-    return _sum("rate", selector, by, window, offset)
-
-
-def increase(selector: str, by: str = "", *, window: str = "$__range") -> str:
-    """The sum of increases, by labels: over the whole time range that is shown, by default."""
-    return _sum("increase", selector, by, window, "")
-
-
-def _sum(function: str, selector: str, by: str, window: str, offset: str, among: str = "") -> str:
-    grouping = f" by ({by})" if by else ""
-    at = f" offset {offset}" if offset else ""
-    only = f" and on ({PROGRAM}) {among}{at}" if among else ""
-    return f"sum{grouping} ({function}({selector}[{window}]{at}){only})"
-
-
-def share(part: str, whole: str, by: str = "") -> str:
-    """`part` as a share of `whole`, which has the labels `by` alone."""
-    return f"{part} / on ({by}) group_left () {whole}"
-
-
-def outcomes(
-    pattern: str = "",
-    by: str = "",
-    *,
-    of: str = "query",
-    window: str = WINDOW,
-    offset: str = "",
-) -> str:
-    """The rate of the packets with these outcomes, or of all, on the side that counts `of`.
-
-    Both programs of an interface have outcomes such as `tcp`. The one that counts queries is at the
-    ingress of a server, at the egress of a client, and has the outcome `query` in either case.
-    """
-    chosen = select(PACKETS, outcome=pattern) if pattern else select(PACKETS)
-    return _sum("rate", chosen, by, window, offset, select(PACKETS, outcome=of))
-
-
-def segments(of: str = "query") -> str:
-    """The rate of the TCP segments by what they are, on the side that counts `of`."""
-    return _sum("rate", select(TCP_SEGMENTS), "segment", WINDOW, "", select(PACKETS, outcome=of))
-
-
-def quantile(portion: float, metric: Metric, by: str = "") -> str:
-    """That portion of a histogram's observations is at most this large; about, within a bucket."""
-    labels = f"le, {by}" if by else "le"
-    return f"histogram_quantile({portion}, {rate(select(metric, '_bucket'), labels)})"
 
 
 # --- queries ------------------------------------------------------------------------------------
@@ -147,9 +62,10 @@ def link(title: str, url: str) -> dash.DashboardLink:
     return dash.DashboardLink(title).type(dashboard.DashboardLinkType.LINK).url(url)
 
 
-def go(uid: str) -> dash.DashboardLink:
-    """A link to another dashboard, with the same place and time."""
-    return link(TITLES[uid], f"/d/{uid}?{PLACE}")
+def siblings(uid: str) -> list[dashboard.DashboardLink]:
+    """A panel's links to the other dashboards, with the same place and time."""
+    others = [other for other in TITLES if other != uid]
+    return [link(TITLES[other], f"/d/{other}?{PLACE}").build() for other in others]
 
 
 def thresholds(steps: Steps) -> dash.ThresholdsConfig:
@@ -163,7 +79,6 @@ def _common(
 ) -> Panel:
     width, height = (int(part) for part in size.split("x"))
     panel.title(title).description(text).datasource(SOURCE).span(width).height(height).unit(unit)
-    panel.links([go(TRIAGE), go(FLEET), go(ANSWERS)])
     for query in queries:
         panel.with_target(query)
     return panel
@@ -339,6 +254,13 @@ def variable(name: str, query: str, text: str) -> dash.QueryVariable:
         .all_value(".+")
         .current(dashboard.VariableOption(text=["All"], value=["$__all"]))
     )
+
+
+def section(made: dash.Dashboard, title: str, *panels: Any) -> None:
+    """A row's heading and the panels below it."""
+    made.with_row(dash.Row(title))
+    for panel in panels:
+        made.with_panel(panel)
 
 
 def board(uid: str, text: str, *, since: str, refresh: str = "30s") -> dash.Dashboard:

@@ -8,19 +8,8 @@ from grafana_foundation_sdk.builders import dashboard as dash
 from grafana_foundation_sdk.builders import table
 from grafana_foundation_sdk.models import dashboard
 
-from grafana.parts import (
-    OVERVIEW,
-    TRIAGE,
-    Column,
-    board,
-    go,
-    graph,
-    grid,
-    outcomes,
-    rate,
-    select,
-    series,
-)
+from grafana.parts import TRIAGE, Column, board, graph, grid, series
+from grafana.promql import messages, outcomes, rate, select
 from xdpdns import catalogue as c
 
 WINDOW = "$window"
@@ -39,7 +28,10 @@ def _changes(title: str, text: str, label: str) -> table.Panel:
     def at(offset: str = "") -> str:
         if label == "outcome":
             return outcomes(by=label, window=WINDOW, offset=offset)
-        return rate(select(c.QUERIES), label, window=WINDOW, offset=offset)
+        if label == "instance":
+            return messages("query", label, window=WINDOW, offset=offset)
+        counted = c.RESPONSES if label == "rcode" else c.QUERIES
+        return rate(select(counted), label, window=WINDOW, offset=offset)
 
     def or_zero(rates: str, *others: str) -> str:
         """What was not seen then was 0, if it was seen at another of the times."""
@@ -66,7 +58,7 @@ def _changes(title: str, text: str, label: str) -> table.Panel:
     )
     # wide enough for question_truncated
     panel.override_by_name(label, [dashboard.DynamicConfigValue("custom.width", 170)])
-    return panel.links([go(OVERVIEW)])
+    return panel
 
 
 def triage() -> dash.Dashboard:
@@ -95,7 +87,7 @@ def triage() -> dash.Dashboard:
             "Queries, now and before",
             "Queries a second: now, an hour before and a day before.",
             *(
-                series(rate(select(c.PACKETS, outcome="query"), offset=offset), legend, ref)
+                series(messages("query", offset=offset), legend, ref)
                 for ref, offset, legend in (
                     ("A", "", "now"),
                     ("B", "1h", "1 h before"),
@@ -103,7 +95,7 @@ def triage() -> dash.Dashboard:
                 )
             ),
             size="24x7",
-        ).links([go(OVERVIEW)])
+        )
     )
     for title, text, label in (
         (
@@ -130,6 +122,19 @@ def triage() -> dash.Dashboard:
             "`query` was not a whole query: tcp after truncated answers, fragment and name_* in "
             "attacks.",
             "outcome",
+        ),
+        (
+            "By response code",
+            "Responses a second of each code. NXDOMAIN that grows alone is a random-subdomain "
+            "attack or a leak; SERVFAIL a zone or an upstream that has failed; REFUSED a stranger, "
+            "or a zone that is not served here any more.",
+            "rcode",
+        ),
+        (
+            "By instance",
+            "Queries a second of each instance. One that falls while another rises has lost a "
+            "route; one that falls alone is cut off.",
+            "instance",
         ),
     ):
         made.with_panel(_changes(title, text, label))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import TracebackType
@@ -22,7 +22,7 @@ from tests.netns.actors import XDPDNS, Agent
 from tests.netns.lab import Lab, Process
 from tests.netns.scrape import Scrape, http_get, scrape
 from tests.netns.site import AGES, ROOT, WINDOW, Measured, Traffic, quick_rules
-from tests.netns.traffic import Sent, odd, queries, send, sinks
+from tests.netns.traffic import Say, Sent, odd, over_tcp, queries, responses, send, sinks
 
 DEPLOY = ROOT / "deploy" / "prometheus"
 STORE_PORT = 8428
@@ -32,14 +32,14 @@ SITES: Mapping[str, tuple[str, ...]] = {"ams": (), "lon": (), "tyo": ("--keep",)
 
 TRAFFIC: Mapping[str, Traffic] = {
     "1w": {
-        "ams": [*queries(300, seed=11), *odd(2)],
-        "lon": [*queries(200, seed=12), *odd(1)],
+        "ams": [*queries(300, seed=11), *odd(2), *over_tcp(12)],
+        "lon": [*queries(200, seed=12), *odd(1), *responses(NOERROR=190, SERVFAIL=10)],
         "tyo": queries(90, seed=13),
     },
     "": {
-        "ams": [*queries(700, seed=14), *odd(1)],
-        "lon": [*queries(350, seed=15), *odd(3)],
-        "tyo": queries(150, seed=16),
+        "ams": [*queries(700, seed=14), *odd(1), *responses(NOERROR=500, NXDOMAIN=190)],
+        "lon": [*queries(350, seed=15), *odd(3), *over_tcp(30), *responses(NOERROR=300)],
+        "tyo": [*queries(150, seed=16), *over_tcp(15), *responses(NXDOMAIN=140, REFUSED=9)],
     },
 }
 """What comes to each instance: a week ago, and now."""
@@ -144,6 +144,7 @@ class Fleet:
         self._stack = ExitStack()
         self.labs: dict[str, Lab] = {}
         self.agents: dict[str, Agent] = {}
+        self._say: dict[str, Say] = {}
 
     def __enter__(self) -> Fleet:
         with ExitStack() as stack:
@@ -151,7 +152,7 @@ class Fleet:
             for number, name in enumerate(SITES):
                 lab = self.labs[name] = stack.enter_context(Lab())
                 self._connect(number, lab)
-                stack.enter_context(sinks(lab.server))
+                self._say[name] = stack.enter_context(sinks(lab))
                 stack.callback(lab.server.run, [XDPDNS, "detach", "eth0"], check=False)
                 self.start(name)
             self.store = Store(self.hub)
@@ -217,10 +218,11 @@ class Fleet:
         argv += ["-replay.rulesDelay=1s", "-replay.disableProgressBar"]
         self.hub.server.run(argv)
 
-    def send(self, name: str, packets: Iterable[Sent]) -> None:
-        """Send packets to an instance, and wait until they are there."""
+    def send(self, name: str, packets: Sequence[Sent]) -> None:
+        """Send packets to an instance, and its responses, and wait until they are there."""
         lab = self.labs[name]
         send(lab.client, packets, lab.quiet)
+        self._say[name](packets)
 
     def scrape(self, name: str) -> Scrape:
         """What an agent says now."""

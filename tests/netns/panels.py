@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tests.netns.site import WINDOW, Key, Measured
-from tests.netns.traffic import FLAGS, Sent
+from tests.netns.traffic import FLAGS, SEGMENTS, Sent
 from xdpdns.catalogue import EDGES, NAME_LABELS, NAME_LENGTH, SIZE, Metric
 
 MALFORMED = {
@@ -31,7 +31,8 @@ class Between:
     count: int = 2
 
 
-Where = Callable[[Sent], bool]
+Where = Callable[[Sent], int]
+"""Whether a packet is counted, or how often."""
 
 
 def everything(site: Measured, *names: str) -> Iterator[Sent]:
@@ -66,9 +67,27 @@ class Expected:
             lambda one: tuple(one.label(n) for n in names) if one.is_query else None, when
         )
 
+    def packets(self, outcome: str, when: str = "", only: str = "") -> float:
+        """Packets of the queries' direction a second, with this outcome."""
+        return self.rate(lambda one: one.packets.count(outcome), when, only)
+
     def outcome(self, when: str = "") -> Values:
-        """Packets a second by outcome."""
-        return self.by(lambda one: (one.outcome,), when)
+        """Packets of the queries' direction a second, by outcome."""
+        found = {outcome for one in everything(self.site) for outcome in one.packets}
+        return {(outcome,): self.packets(outcome, when) for outcome in found}
+
+    def tcp_share(self, only: str = "") -> float:
+        """TCP segments as a share of these and the messages over UDP."""
+        tcp = self.packets("tcp", only=only)
+        return tcp / (tcp + self.messages(only))
+
+    def messages(self, only: str = "") -> float:
+        """Messages over UDP a second, whole and broken."""
+        return sum(self.packets(outcome, only=only) for outcome in MESSAGES)
+
+    def malformed(self, only: str = "") -> float:
+        """The broken ones as a share of the messages over UDP."""
+        return sum(self.packets(name, only=only) for name in MALFORMED) / self.messages(only)
 
     def share(self, part: Where, whole: Where, only: str = "") -> float:
         return self.rate(part, only=only) / self.rate(whole, only=only)
@@ -79,6 +98,10 @@ class Expected:
 
 def is_query(one: Sent) -> bool:
     return one.is_query
+
+
+def is_response(one: Sent) -> bool:
+    return bool(one.rcode)
 
 
 def divided(values: Values, by: float) -> Values:
@@ -107,7 +130,9 @@ def entries(site: Measured) -> Values:
     rows = {
         name: len(
             {
-                tuple(one.label(x) for x in ("af", "qr", "do", "ad", "edns", "qtype", "tld"))
+                tuple(
+                    one.label(x) for x in ("af", "proto", "qr", "do", "ad", "edns", "qtype", "tld")
+                )
                 for one in everything(site, name)
                 if one.is_query
             }
@@ -117,7 +142,11 @@ def entries(site: Measured) -> Values:
     queries: dict[Key, float] = {
         ("ingress", name, at, "queries"): rows[name] / 100000 for name, at in site.agents.items()
     }
-    return queries | {("egress", name, at, "responses"): 0 for name, at in site.agents.items()}
+    codes = {name: {one.rcode for one in everything(site, name)} - {""} for name in site.agents}
+    return queries | {
+        ("egress", name, at, "responses"): len(codes[name]) / 100000
+        for name, at in site.agents.items()
+    }
 
 
 def overview(site: Measured) -> dict[str, Values | Between]:
@@ -126,8 +155,6 @@ def overview(site: Measured) -> dict[str, Values | Between]:
     def bit(name: str) -> Values:
         return {(): e.share(lambda one: one.is_query and one.label(name) == "1", is_query)}
 
-    malformed = e.share(lambda one: one.outcome in MALFORMED, lambda one: one.outcome in MESSAGES)
-    messages = e.rate(lambda one: one.outcome in MESSAGES)
     headers = e.rate(lambda one: one.has_header)
     fill = entries(site)
     cost = Between(1e-8, 1e-4, 1)  # only one of the agents takes it
@@ -146,7 +173,7 @@ def overview(site: Measured) -> dict[str, Values | Between]:
             (): e.share(lambda one: one.is_query and one.af == "ipv6", is_query),
         },
         "DNSSEC wanted/A": bit("do"),
-        "Malformed/A": {(): malformed},
+        "Malformed/A": {(): e.malformed()},
         "In no row/A": {},
         "Not counted/A": {},
         "Map fill/A": {(): max(fill.values())},
@@ -162,14 +189,13 @@ def overview(site: Measured) -> dict[str, Values | Between]:
         "Top types/A": e.label("qtype"),
         "Packets by outcome/A": e.outcome(),
         "Malformed messages/A": divided(
-            e.by(lambda one: (one.outcome,) if one.outcome in MALFORMED else None), messages
+            e.by(lambda one: (one.outcome,) if one.outcome in MALFORMED else None), e.messages()
         ),
-        "TCP/A": {
-            (): e.share(
-                lambda one: one.outcome == "tcp", lambda one: one.outcome in MESSAGES | {"tcp"}
-            )
+        "TCP/A": {(): e.tcp_share()},
+        "TCP segments/A": {
+            (kind,): e.rate(lambda one, kind=kind: one.segments.count(kind))  # type: ignore[misc]
+            for kind in SEGMENTS
         },
-        "TCP segments/A": {("syn",): e.rate(lambda one: one.outcome == "tcp")},
         "Opcodes other than QUERY/A": e.by(
             lambda one: (one.opcode,) if one.has_header and one.opcode != "QUERY" else None
         ),
@@ -205,17 +231,15 @@ def fleet(site: Measured) -> dict[str, Values | Between]:
     def rate(name: str, when: str = "") -> float:
         return e.rate(is_query, when, only=name)
 
-    def malformed(name: str) -> float:
-        return e.share(
-            lambda one: one.outcome in MALFORMED, lambda one: one.outcome in MESSAGES, only=name
-        )
+    def answered(name: str) -> float:
+        return e.share(is_response, is_query, only=name)
 
-    def tcp(name: str) -> float:
-        return e.share(
-            lambda one: one.outcome == "tcp",
-            lambda one: one.outcome in MESSAGES | {"tcp"},
-            only=name,
-        )
+    def code(*rcodes: str) -> Values:
+        silent = {name for name in site.agents if not e.rate(is_response, only=name)}
+        return {
+            (name,): e.share(lambda one: one.rcode in rcodes, is_response, only=name)
+            for name in set(site.agents) - silent
+        }
 
     total, week = e.rate(is_query), e.rate(is_query, "1w")
     each = e.per_agent(rate)
@@ -236,15 +260,21 @@ def fleet(site: Measured) -> dict[str, Values | Between]:
         "Queries by instance/A": each,
         "Share of the traffic/A": divided(each, total),
         "Against last week/A ": against,
-        "Malformed share/A": e.per_agent(malformed),
+        "Malformed share/A": e.per_agent(e.malformed),
         "Every instance/A": each,
         "Every instance/B": each,
         "Every instance/C": divided(each, total),
         "Every instance/D": against,
-        "Every instance/E": e.per_agent(malformed),
-        "Every instance/F": e.per_agent(tcp),
-        "Every instance/G": {key[1:2]: value for key, value in entries(site).items() if value},
+        "Every instance/E": e.per_agent(e.malformed),
+        "Every instance/F": e.per_agent(e.tcp_share),
+        "Every instance/G": e.per_agent(
+            lambda name: max(value for key, value in entries(site).items() if name in key)
+        ),
         "Every instance/H": e.per_agent(lambda name: 1),
+        "Every instance/I": e.per_agent(answered),
+        "Answers per query/A": e.per_agent(answered),
+        "NXDOMAIN by instance/A": code("NXDOMAIN"),
+        "Failures by instance/A": code("SERVFAIL", "REFUSED"),
         "Types over the fleet/A": e.label("qtype", when="recorded"),
         "IPv6 by instance/A": e.per_agent(
             lambda name: e.share(lambda one: one.is_query and one.af == "ipv6", is_query, only=name)
@@ -263,6 +293,14 @@ def triage(site: Measured) -> dict[str, Values | Between]:
         ("By top-level domain", lambda when: e.label("tld", when=when)),
         ("By EDNS size", lambda when: e.label("edns", when=when)),
         ("By outcome", e.outcome),
+        (
+            "By response code",
+            lambda when: e.by(lambda one: (one.rcode,) if one.rcode else None, when),
+        ),
+        (
+            "By instance",
+            lambda when: e.per_agent(lambda name: e.rate(is_query, when, only=name)),
+        ),
     ):
         now, hour, day = values(""), values("1h"), values("1d")
         change = minus(now, hour)

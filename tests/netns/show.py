@@ -102,7 +102,7 @@ def the_day(minutes: float) -> Answers:
     """What the overview's queries return over the day."""
     with Lab() as lab:
         agent = Agent(lab, "--program-stats")
-        with sinks(lab.server):
+        with sinks(lab):
             prometheus = Prometheus(lab)
             # Each row must be there before its first rate.
             send(lab.client, [*ordinary(5000), *attack(1), *scan(100)], lab.quiet)

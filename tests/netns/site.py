@@ -21,7 +21,7 @@ from urllib.parse import quote
 from tests.netns.actors import XDPDNS, Agent, Prometheus
 from tests.netns.lab import Lab
 from tests.netns.scrape import PORT, Scrape, http_get, scrape
-from tests.netns.traffic import Sent, odd, queries, send, sinks
+from tests.netns.traffic import Sent, odd, over_tcp, queries, responses, send, sinks
 
 ROOT = Path(__file__).parents[2]
 ETH, LO = "127.0.0.1:10530", "127.0.0.1:10531"
@@ -33,11 +33,18 @@ AGES = {"1w": 604800, "1d": 86400, "1h": 3600}
 Traffic = Mapping[str, list[Sent]]
 """What comes to each agent."""
 
+SAID = {
+    "1d": responses(NOERROR=200, NODATA=40, REFERRAL=30, NXDOMAIN=50, REFUSED=3),
+    "1h": responses(NOERROR=180, NODATA=35, REFERRAL=30, NXDOMAIN=45, SERVFAIL=6),
+    "": responses(NOERROR=250, NODATA=60, REFERRAL=20, NXDOMAIN=190, SERVFAIL=12, REFUSED=8),
+}
+"""The responses among it."""
+
 TRAFFIC: Mapping[str, Traffic] = {
-    "1w": {ETH: [*queries(250, seed=1), *odd(1)], LO: queries(120, seed=2)},
-    "1d": {ETH: [*queries(350, seed=3), *odd(2)], LO: queries(100, seed=4)},
-    "1h": {ETH: [*queries(300, seed=5), *odd(1)], LO: queries(150, seed=6)},
-    "": {ETH: [*queries(600, seed=7), *odd(3)], LO: queries(200, seed=8)},
+    "1w": {ETH: [*queries(250, seed=1), *odd(1), *over_tcp(9)], LO: queries(120, seed=2)},
+    "1d": {ETH: [*queries(350, seed=3), *odd(2), *over_tcp(21), *SAID["1d"]], LO: queries(100, 4)},
+    "1h": {ETH: [*queries(300, seed=5), *odd(1), *over_tcp(15), *SAID["1h"]], LO: queries(150, 6)},
+    "": {ETH: [*queries(600, seed=7), *odd(3), *over_tcp(40), *SAID[""]], LO: queries(200, seed=8)},
 }
 """What comes when: so long ago, or now. Every time is different from every other."""
 
@@ -146,12 +153,13 @@ def measured(traffic: Mapping[str, Traffic] = TRAFFIC) -> Iterator[Measured]:
         agent = Agent(lab, "--program-stats")
         address = "--web.listen-address=127.0.0.1:10531"
         other = lab.start(lab.server, [XDPDNS, "attach", "lo", address], "agent-lo")
-        other.wait_until("the readiness on lo", lambda: "Serving" in other.log)
+        other.wait_until("the readiness on lo", lambda: "Serving" in other.log, 30)
 
-        with sinks(lab.server):
+        with sinks(lab) as say:
 
             def come(packets: Traffic) -> Scrapes:
                 send(lab.client, packets[ETH], lab.quiet)
+                say(packets[ETH])
                 send(lab.server, packets[LO], lambda: time.sleep(0.2))
                 return {ETH: scrape(lab.server), LO: scrape(lab.server, port=PORT + 1)}
 

@@ -15,9 +15,10 @@ from tests.netns.answered import LATE_ONES, MeasuredAnswers, answering
 from tests.netns.answers import answers
 from tests.netns.panels import Between
 from tests.netns.site import ETH, WINDOW
-from tests.netns.test_dashboards import brief, targets
+from tests.netns.test_dashboards import TIMED, brief, targets
 
 TARGETS = {name: expr for uid, name, expr in targets() if uid == "xdpdns-answers"}
+OF_THE_FLEET = {n: e for uid, n, e in targets() if uid == "xdpdns-fleet" and n in TIMED}
 TABLE: list[str] = []
 
 
@@ -31,6 +32,23 @@ def site() -> Iterator[MeasuredAnswers]:
     with answering() as made:
         yield made
     print("\n| xdpdns-answers: panel/query | expected | got |\n|---|---|---|", *TABLE, sep="\n")
+
+
+@pytest.mark.parametrize("name", OF_THE_FLEET)
+def test_panel_of_the_fleet(site: MeasuredAnswers, name: str) -> None:
+    """What *DNS fleet* says of an instance is what *DNS answers* says of it alone."""
+    same = {"99 % within, by instance/A": "99 % within/A"}.get(name, "Unanswered/A")
+    expected, got = answers(site)[same], site.panel(OF_THE_FLEET[name])
+    TABLE.append(f"| xdpdns-fleet: {name} | {brief(expected)} | {brief(got)} |")
+    assert set(got) == {(ETH,)}
+    if isinstance(expected, Between):
+        assert expected.low <= got[ETH,] <= expected.high
+    else:
+        assert got[ETH,] == pytest.approx(expected[()], rel=1e-6)
+
+
+def test_all_that_is_timed_is_proven() -> None:
+    assert set(OF_THE_FLEET) == TIMED
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from grafana.parts import MALFORMED, outcomes
+from grafana.promql import MALFORMED, outcomes
 from tests.netns.actors import Agent, Prometheus, dnsperf, start_nsd
 from tests.netns.lab import CLIENT4, SERVER4, SERVER6, Lab
 from tests.netns.mix import DIMENSIONS, known_mix, labelled

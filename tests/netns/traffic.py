@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +14,10 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.opcode
+import dns.rcode
+import dns.rrset
 
-from tests.netns.lab import SERVER4, SERVER6, Namespace
+from tests.netns.lab import CLIENT4, SERVER4, SERVER6, Lab, Namespace
 from tests.netns.mix import EDNS, NAMES, QTYPES
 
 FLAGS = {"qr": 0x8000, "aa": 0x0400, "tc": 0x0200, "rd": 0x0100} | {
@@ -25,12 +28,17 @@ FLAGS = {"qr": 0x8000, "aa": 0x0400, "tc": 0x0200, "rd": 0x0100} | {
 }
 
 
+SEGMENTS = ("syn", "empty", "messages", "empty")
+"""What a query over TCP arrives as: SYN, ACK, the message, RST."""
+
+
 @dataclass(frozen=True)
 class Sent:
-    """A packet: where it goes, and what it must be counted as.
+    """A packet, or a query over TCP: where it goes, and what it must be counted as.
 
     `row` has the labels of a query but for those of the transport; empty for what is no query.
-    `wire` is empty for a TCP segment (a SYN).
+    `wire` is empty for a SYN to a port where nobody listens. What has an `rcode` is a response, and
+    goes the other way.
     """
 
     wire: bytes
@@ -41,6 +49,8 @@ class Sent:
     version: str = "no_edns"
     af: str = "ipv4"
     port: int = 53
+    proto: str = "udp"
+    rcode: str = ""
 
     @property
     def is_query(self) -> bool:
@@ -48,7 +58,17 @@ class Sent:
 
     @property
     def has_header(self) -> bool:
-        return self.outcome not in {"dns_truncated", "other_port", "tcp"}
+        return self.outcome not in {"dns_truncated", "other_port", "tcp", "response"}
+
+    @property
+    def segments(self) -> Sequence[str]:
+        """The TCP segments that it is, by what they are."""
+        return SEGMENTS if self.proto == "tcp" else SEGMENTS[: self.outcome == "tcp"]
+
+    @property
+    def packets(self) -> Sequence[str]:
+        """The outcomes of the packets that arrive."""
+        return ["tcp" for _ in self.segments] or [self.outcome][: not self.rcode]
 
     @property
     def name_length(self) -> int:
@@ -68,7 +88,7 @@ class Sent:
 
     def label(self, name: str) -> str:
         """A label of the query's row."""
-        return {"af": self.af, "proto": "udp", **self.row}[name]
+        return {"af": self.af, "proto": self.proto, **self.row}[name]
 
 
 def query(name: str, qtype: str, edns: int | None, *bits: str, **fields: str) -> Sent:
@@ -123,8 +143,31 @@ def odd(times: int = 1) -> list[Sent]:
     return [sent for count, sent in kinds for _ in range(count * times)]
 
 
+def over_tcp(times: int) -> list[Sent]:
+    """Queries over TCP, each on a connection of its own."""
+    asked = query("www.example.com.", "AAAA", 1232, "do")
+    return [replace(asked, proto="tcp", af="ipv6")] * times
+
+
+def responses(**counts: int) -> list[Sent]:
+    """So many responses of each code, NODATA and REFERRAL among them."""
+    made = []
+    for rcode, count in counts.items():
+        response = dns.message.make_response(dns.message.make_query("www.example.com.", "A", id=0))
+        if rcode == "REFERRAL":
+            response.authority.append(dns.rrset.from_text("com.", 60, "IN", "NS", "ns.com."))
+        elif rcode == "NOERROR":
+            response.answer.append(
+                dns.rrset.from_text("www.example.com.", 60, "IN", "A", "192.0.2.80")
+            )
+        elif rcode != "NODATA":
+            response.set_rcode(dns.rcode.from_text(rcode))
+        made += [Sent(response.to_wire(), "response", rcode=rcode)] * count
+    return made
+
+
 def send(namespace: Namespace, packets: Iterable[Sent], quiet: Callable[[], object]) -> None:
-    """Send them all to the server from a namespace, in small bursts; then wait for quiet.
+    """Send what is no response to the server from a namespace, in small bursts; wait for quiet.
 
     Nobody reads the answers, and the sockets stay open until then: an answer to a closed port
     would make a packet that the test didn't send.
@@ -137,7 +180,11 @@ def send(namespace: Namespace, packets: Iterable[Sent], quiet: Callable[[], obje
         }
         for number, sent in enumerate(packets):
             address = (SERVER4 if sent.af == "ipv4" else SERVER6, sent.port)
-            if sent.outcome == "tcp":
+            if sent.rcode:
+                continue
+            if sent.proto == "tcp":
+                _ask_over_tcp(sent.wire, address)
+            elif sent.outcome == "tcp":
                 with socket.socket() as tcp:
                     # A SYN, and a RST that nobody answers: one segment to the server.
                     assert tcp.connect_ex(address)
@@ -153,20 +200,47 @@ def send(namespace: Namespace, packets: Iterable[Sent], quiet: Callable[[], obje
         each.close()
 
 
+def _ask_over_tcp(wire: bytes, address: tuple[str, int]) -> None:
+    """One query on a connection that ends at once: exactly the packets of SEGMENTS."""
+    with socket.socket(socket.AF_INET6) as tcp:
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        tcp.connect(address)
+        tcp.sendall(struct.pack("!H", len(wire)) + wire)
+
+
+Say = Callable[[Iterable[Sent]], None]
+"""Sends what is a response, from port 53 of the server to its client."""
+
+
 @contextmanager
-def sinks(namespace: Namespace) -> Iterator[None]:
-    """Port 53 of the server, taken by sockets that never read: nothing goes back."""
+def sinks(lab: Lab) -> Iterator[Say]:
+    """Port 53 of the server, taken by sockets that never read: a query brings nothing back.
 
-    def bind() -> Sequence[socket.socket]:
-        four = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        four.bind((SERVER4, 53))
-        six = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-        six.bind((SERVER6, 53))
-        return four, six
+    Nor does the client's socket read that takes the responses. Over TCP only IPv6 is listened to.
+    """
 
-    held = namespace.inside(bind)
+    def bound(kind: socket.SocketKind, address: str, port: int) -> socket.socket:
+        made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+        made.bind((address, port))
+        return made
+
+    def at_server() -> Sequence[socket.socket]:
+        listening = bound(socket.SOCK_STREAM, SERVER6, 53)
+        listening.listen(4096)
+        four, six = (bound(socket.SOCK_DGRAM, address, 53) for address in (SERVER4, SERVER6))
+        return four, six, listening
+
+    held = lab.server.inside(at_server)
+    client = lab.client.inside(lambda: bound(socket.SOCK_DGRAM, CLIENT4, 0))
+
+    def say(packets: Iterable[Sent]) -> None:
+        for number, sent in enumerate(one for one in packets if one.rcode):
+            held[0].sendto(sent.wire, client.getsockname())
+            if number % 32 == 31:
+                time.sleep(0.002)
+
     try:
-        yield
+        yield say
     finally:
-        for each in held:
+        for each in (*held, client):
             each.close()
