@@ -70,8 +70,9 @@ static __always_inline s64 bytes_left(const struct message *m, u64 at)
  */
 static __always_inline u64 search_opt(const struct message *m, u64 at, u64 records, u64 *first)
 {
-	u64 all = records, type = 0;
+	u64 all = records;
 
+	blur(*first, m->start, 0xffff);
 	blur(all, m->start, 0x3ffff);
 	blur(at, m->start, 0x3fff);
 	blur(records, m->start, 0x3ffff);
@@ -90,9 +91,8 @@ static __always_inline u64 search_opt(const struct message *m, u64 at, u64 recor
 				return OPT_UNSEEN;
 			fixed = load64(p);
 			if (RESPONSES && records == all) {
-				type = (u16)fixed;
-				blur(type, m->start, 0xffff);
-				*first = type;
+				*first = (u16)fixed;
+				blur(*first, m->start, 0xffff);
 			}
 			if (is_opt(fixed))
 				return fixed;
@@ -125,7 +125,7 @@ static __always_inline u64 find_opt(const struct message *m, const struct questi
 	opaque(end); /* else p is q->root to the verifier, and what it learns here splits the walk below */
 	p = m->start + end;
 	/* The usual place: the only record, its owner the root. */
-	if (counts >> 16 == COUNTS(0, 0, 0, 1) >> 16 && q->end + 1 + RECORD_FIXED <= m->len &&
+	if (counts >> 16 == COUNTS(0, 0, 0, 1) >> 16 && bytes_left(m, end) >= 1 + RECORD_FIXED &&
 	    p + 1 + RECORD_FIXED <= m->frame_end) {
 		fixed = load64(p);
 		if ((fixed & 0xffffff) == (u64)__builtin_bswap16(TYPE_OPT) << 8)
