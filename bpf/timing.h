@@ -141,18 +141,20 @@ static __always_inline u64 age_of(u64 word, u64 now)
 	return (now - (word >> 32)) & 0xffffffff;
 }
 
-/* The bucket of a time below TIMING_TIMEOUT. */
+/* The bucket of a time below TIMING_TIMEOUT. Without a branch, each of which would be two ways to the verifier. */
 static __always_inline u64 timing_bucket(u64 units)
 {
 	u64 bucket = 0;
 
 	units >>= TIMING_FIRST;
 #pragma unroll
-	for (int step = 16; step; step /= 2) {
-		if (units >> step) {
-			units >>= step;
-			bucket += step;
-		}
+	for (int log = 4; log >= 0; log--) {
+		u64 more = 0 - (units >> (1 << log));
+
+		opaque(more); /* or clang makes a comparison of it */
+		more = more >> 63 << log;
+		units >>= more;
+		bucket += more;
 	}
 	return bucket + units; /* by now 0 or 1 */
 }
