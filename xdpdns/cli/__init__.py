@@ -21,6 +21,7 @@ from xdpdns.cli.machine import check, plan, status
 from xdpdns.cli.push import push
 from xdpdns.cli.replay import replay
 from xdpdns.cli.report import report
+from xdpdns.cli.sample import sample
 from xdpdns.cli.top import top
 from xdpdns.cli.types import variable
 from xdpdns.errors import SettingsError, XdpdnsError
@@ -117,6 +118,7 @@ for command in (
     status,
     plan,
     top,
+    sample,
     dump,
     push,
     demo,

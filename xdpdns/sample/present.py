@@ -17,6 +17,8 @@ from xdpdns.sample.verdict import Verdict
 _WIDTH = 120  # in a pipe, where nobody sets one
 _STATES = {"yes": "[bold red]yes[/]", "no": "[green]no[/]", "insufficient": "[dim]insufficient[/]"}
 
+_SENSES = {"below": "<", "above": ">", "equal": "="}
+
 
 @contextmanager
 def progress(settings: SampleSettings) -> Iterator[Watch]:
@@ -120,11 +122,12 @@ def _exchange(one: Exchange) -> tuple[str, str, str]:
 
 
 def _verdicts(verdicts: Sequence[Verdict]) -> Table:
-    table = _table("verdict", "", "value", "threshold", "figures")
+    table = _table("verdict", "", "value", "yes if", "figures")
     table.columns[1].justify = table.columns[4].justify = "left"
     for one in verdicts:
         value = "" if one.value is None else f"{one.value:.1%}"
-        table.add_row(one.name, _STATES[one.state], value, f"{one.threshold:.0%}", one.figures)
+        bound = f"{_SENSES[one.sense]} {one.threshold:.0%}"
+        table.add_row(one.name, _STATES[one.state], value, bound, one.figures)
     return table
 
 

@@ -35,6 +35,7 @@ def _verdict(one: Verdict) -> dict[str, Any]:
         "state": one.state,
         "value": _rounded(one.value),
         "threshold": one.threshold,
+        "sense": one.sense,
         "count": one.count,
         "of": one.of,
         "figures": one.figures,

@@ -7,6 +7,7 @@ another one are missing here.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +15,7 @@ from typing import Literal
 from xdpdns.sample.counts import Counts
 
 State = Literal["yes", "no", "insufficient"]
+Sense = Literal["below", "above", "equal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Verdict:
         state: whether it holds.
         value: `count` / `of`; None of nothing.
         threshold: what the value was held against.
+        sense: it holds if the value is below, above or equal to that.
         count: so many,
         of: of so many messages.
         figures: these two in words.
@@ -58,6 +61,7 @@ class Verdict:
     state: State
     value: float | None
     threshold: float
+    sense: Sense
     count: int
     of: int
     figures: str
@@ -71,14 +75,18 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """`shares` are the count and what it is of; `figures` has room for both."""
+    """`share` gives the count and what it is of; `figures` has room for both.
+
+    With `some` it takes a value over 0 to hold.
+    """
 
     name: str
-    shares: Callable[[Counts], tuple[int, int]]
+    share: Callable[[Counts], tuple[int, int]]
     threshold: Callable[[Thresholds], float]
-    holds: Callable[[float, float], bool]
+    sense: Sense
     figures: str
     meaning: str
+    some: bool = False
 
 
 def judge(counts: Counts, thresholds: Thresholds) -> tuple[Verdict, ...]:
@@ -87,30 +95,23 @@ def judge(counts: Counts, thresholds: Thresholds) -> tuple[Verdict, ...]:
 
 
 def _decide(rule: _Rule, counts: Counts, thresholds: Thresholds) -> Verdict:
-    count, of = rule.shares(counts)
+    count, of = rule.share(counts)
     threshold = rule.threshold(thresholds)
     value = count / of if of else None
     state: State = "insufficient"
     if value is not None and of >= thresholds.min_messages:
-        state = "yes" if rule.holds(value, threshold) else "no"
+        holds = _SENSES[rule.sense](value, threshold) and not (rule.some and not count)
+        state = "yes" if holds else "no"
     figures = rule.figures.format(f"{count:,}", f"{of:,}")
-    return Verdict(rule.name, state, value, threshold, count, of, figures, rule.meaning)
+    what = rule.sense, count, of, figures, rule.meaning
+    return Verdict(rule.name, state, value, threshold, *what)
 
 
-def _below(value: float, threshold: float) -> bool:
-    return value < threshold
-
-
-def _below_but_some(value: float, threshold: float) -> bool:
-    return 0 < value < threshold
-
-
-def _none(value: float, threshold: float) -> bool:
-    return value == threshold == 0
-
-
-def _above(value: float, threshold: float) -> bool:
-    return value > threshold
+_SENSES: dict[Sense, Callable[[float, float], bool]] = {
+    "below": operator.lt,
+    "above": operator.gt,
+    "equal": operator.eq,
+}
 
 
 def _served(counts: Counts) -> tuple[int, int]:
@@ -132,16 +133,17 @@ _RULES = (
         "throttled",
         _served,
         lambda chosen: chosen.throttle_ratio,
-        _below_but_some,
+        "below",
         "{0} answers left, {1} queries came",
         "this machine answers only some of the queries that reach it: a limit on its responses, "
         "a full queue, or a filter between it and the interface",
+        some=True,
     ),
     _Rule(
         "silent",
         _served,
         lambda chosen: 0,
-        _none,
+        "equal",
         "{0} answers left, {1} queries came",
         "this machine answers nobody, or not by this interface",
     ),
@@ -149,7 +151,7 @@ _RULES = (
         "unanswered",
         lambda counts: (counts.client.total.answers, counts.client.total.queries),
         lambda chosen: chosen.unanswered_ratio,
-        _below,
+        "below",
         "{0} answers came, {1} queries left",
         "servers that this machine asks don't answer, limit it, or are lost on the way",
     ),
@@ -157,7 +159,7 @@ _RULES = (
         "unasked",
         _unasked,
         lambda chosen: chosen.unasked_share,
-        _above,
+        "above",
         "{0} of {1} answers that came have no query that left",
         "answers to somebody else's queries: a reflection attack on this machine, or its queries "
         "leave by another interface",
@@ -166,15 +168,15 @@ _RULES = (
         "one_client",
         _top_client,
         lambda chosen: chosen.top_share,
-        _above,
+        "above",
         "{0} of {1} queries that came are one client's",
-        "one address asks more than all others together",
+        "a large share of the load is one address's",
     ),
     _Rule(
         "mostly_any",
         lambda counts: (counts.incoming.any_queries, counts.incoming.queries),
         lambda chosen: chosen.any_share,
-        _above,
+        "above",
         "{0} of {1} queries that came are for ANY",
         "hardly anybody asks that in earnest: amplification, or a scan",
     ),
@@ -182,7 +184,7 @@ _RULES = (
         "mostly_truncated",
         lambda counts: (counts.outgoing.truncated_answers, counts.outgoing.answers),
         lambda chosen: chosen.truncated_share,
-        _above,
+        "above",
         "{0} of {1} answers that left are truncated",
         "clients are sent to TCP: a response rate limit that slips, or answers too large for them",
     ),
