@@ -41,10 +41,13 @@ struct timing {
 	u64 units[TIMING_COUNT]; /* the sum of the times, in clock units */
 };
 
-/* The word of a waiting query: when it came, and marks of its tuple and of its question. */
-#define WORD_QUESTION 0xffULL
-#define WORD_TUPLE    0xffffff00ULL
-#define WORD_SET      0x100ULL /* part of every tuple's mark: no word is 0, which is an empty slot */
+/*
+ * The word of a waiting query: when it came, a mark of its tuple, and below that one of tuple and question together, so
+ * that the many who ask the same differ in all bits.
+ */
+#define WORD_QUESTION 0xffffULL
+#define WORD_TUPLE    0xffff0000ULL
+#define WORD_SET      0x10000ULL /* part of every tuple's mark: no word is 0, which is an empty slot */
 
 struct pair {
 	u64 slot;
@@ -84,31 +87,48 @@ static __always_inline u64 hash_tuple(u64 af, const u8 *addrs, const u8 *end, u3
 	return mix(mix(mix(id, first), second), ports);
 }
 
-/* A word that ends `valid` bytes behind the header; of a short question the header's bytes are masked away. */
-static __always_inline u64 question_word(const u8 *p, s64 valid)
+/* At least 0, without a branch that the verifier would follow both ways. */
+static __always_inline u64 at_least_0(s64 x)
 {
-	u64 word = load64(p) | EACH_BYTE(0x20);
+	s64 below = x >> 63;
 
-	if (valid >= 8)
-		return word;
-	return valid > 0 ? word & ~0ULL << ((64 - 8 * valid) & 63) : 0;
+	opaque(below);
+	return x & ~below;
+}
+
+/* A word of a name, in lower case, without its first 0 to 8 bytes. */
+static __always_inline u64 name_word(const u8 *p, u64 without)
+{
+	u64 bits = 4 * without;
+
+	return (load64(p) | EACH_BYTE(0x20)) >> bits >> bits;
 }
 
 /*
- * The question's length, its last 16 bytes (with type and class) and its first 8: of a long name the middle is left
- * out. Upper and lower case are one, since a server may write the name in its own.
+ * The whole question: type, class and every byte of the name, 16 at a time from its start, and the 16 that it ends
+ * with. Upper and lower case are one, since a server may write the name in its own. To the verifier the walk has a
+ * pointer and a length of its own, lest each number of steps lead it through all that follows.
  */
 static __always_inline u64 hash_question(const struct message *m, const struct question *q)
 {
-	const u8 *end = q->root + 1 + QUESTION_TAIL;
-	u64 bytes = q->end - DNS_HEADER, hash;
+	u64 len = q->name_len, zero = 0, hash, before, second;
+	const u8 *p;
 
-	blur(bytes, m->start, 0x1ff);
-	hash = mix(bytes, question_word(end - 8, bytes));
-	hash = mix(hash, question_word(end - 16, (s64)bytes - 8));
-	if (bytes > 16 && m->start + DNS_HEADER + 8 <= m->frame_end)
-		hash = mix(hash, load64(m->start + DNS_HEADER) | EACH_BYTE(0x20));
-	return hash;
+	hash = mix(len, q->qtype | q->qclass << 16);
+	blur(len, m->start, 0xff);
+	blur(zero, m->start, 1);
+	p = m->start + zero + DNS_HEADER;
+#pragma nounroll
+	for (u64 at = 0; at + 16 <= NAME_MAX_BYTES; at += 16) {
+		if (at + 16 > len || p + at + 16 > m->frame_end)
+			break;
+		hash = mix(hash, name_word(p + at, 0));
+		hash = mix(hash, name_word(p + at + 8, 0));
+	}
+	before = at_least_0(16 - (s64)len);
+	second = at_least_0(before - 8);
+	hash = mix(hash, name_word(q->root + 1 - 16, before - second));
+	return mix(hash, name_word(q->root + 1 - 8, second));
 }
 
 static __always_inline void pair_of(const u8 *data, const struct ip_payload *ip, const struct message *m,
@@ -124,10 +144,10 @@ static __always_inline void pair_of(const u8 *data, const struct ip_payload *ip,
 		return;
 	pair->sampled = true;
 	pair->slot = tuple >> 32 & (PENDING_PAIRS - 1);
-	pair->mark = (tuple & WORD_TUPLE) | WORD_SET;
+	pair->mark = (u32)tuple | WORD_SET;
 	pair->question = f->question.name_len;
 	if (pair->question)
-		pair->mark |= hash_question(m, &f->question) >> 56;
+		pair->mark ^= hash_question(m, &f->question) >> 48;
 }
 
 static __always_inline u64 timing_now(u64 nanoseconds)
