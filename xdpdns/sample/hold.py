@@ -29,6 +29,7 @@ HANDLE = 0x78647361
 """Of our clsact filters, beside those of an agent: "xdsa" in ASCII."""
 
 _TCX: dict[Direction, int] = {"ingress": bpf_link.TCX_INGRESS, "egress": bpf_link.TCX_EGRESS}
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GRACE = 0.05
 """Seconds after which no packet is in a filter that was taken off: the kernel doesn't say when."""
 
@@ -75,12 +76,14 @@ def _at_tcx(link: Link, programs: Mapping[Direction, int]) -> Iterator[None]:
 @contextmanager
 def _at_clsact(link: Link, programs: Mapping[Direction, int]) -> Iterator[None]:
     ours, theirs = socket.socketpair()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     pid = os.fork()
     if pid == 0:
         ours.close()
         _keep(link, programs, theirs)
-    theirs.close()
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        theirs.close()
         with ours, ours.makefile("rb") as answers:
             problem = _answer(answers)
             if problem is not None:
@@ -104,7 +107,7 @@ def _answer(answers: BinaryIO) -> XdpdnsError | None:
 
 def _keep(link: Link, programs: Mapping[Direction, int], parent: socket.socket) -> None:
     """The child's life: attach, say how that went, wait for the parent's end, detach."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     code = 1
     try:

@@ -22,7 +22,10 @@ _SENSES = {"below": "<", "above": ">", "equal": "="}
 
 @contextmanager
 def progress(settings: SampleSettings) -> Iterator[Watch]:
-    """A bar of packets or seconds on the standard error, if that is a terminal."""
+    """A bar of packets or seconds on the standard error, if that is a terminal.
+
+    It begins when it is first told something: its thread is no company for a fork.
+    """
     console = Console(stderr=True)
     bar = Progress(
         "sampling",
@@ -32,20 +35,23 @@ def progress(settings: SampleSettings) -> Iterator[Watch]:
         transient=True,
         disable=not console.is_terminal,
     )
-    with bar:
-        task = bar.add_task("", total=None, words="starting")
+    task = bar.add_task("", total=1.0, words="")
 
-        def watch(taken: int, elapsed: float) -> None:
-            shares, words = [0.0], []
-            if settings.packets is not None:
-                shares.append(taken / settings.packets)
-                words.append(f"{taken:,} of {settings.packets:,} packets")
-            if settings.seconds is not None:
-                shares.append(elapsed / settings.seconds)
-            words.append(f"{elapsed:.0f} s" + _of(settings.seconds))
-            bar.update(task, completed=max(shares), total=1.0, words=", ".join(words))
+    def watch(taken: int, elapsed: float) -> None:
+        shares, words = [0.0], []
+        if settings.packets is not None:
+            shares.append(taken / settings.packets)
+            words.append(f"{taken:,} of {settings.packets:,} packets")
+        if settings.seconds is not None:
+            shares.append(elapsed / settings.seconds)
+        words.append(f"{elapsed:.0f} s" + _of(settings.seconds))
+        bar.update(task, completed=max(shares), words=", ".join(words))
+        bar.start()
 
+    try:
         yield watch
+    finally:
+        bar.stop()
 
 
 def _of(seconds: float | None) -> str:
