@@ -8,6 +8,7 @@ from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import product
 from operator import sub
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -16,7 +17,10 @@ from tests import packets as p
 from tests.bpf.conftest import require_root
 from tests.bpf.vectors import VECTORS, Vector
 from tests.bpf.vectors_framing import FRAMING
-from tests.truth.reference import Row
+from tests.truth.captures import read
+from tests.truth.framing import Ports, message
+from tests.truth.loading import EXACT, EXACT_RESPONSES
+from tests.truth.reference import ResponseRow, Row, classify
 from xdpdns.hooks import Direction
 from xdpdns.kernel import TCX_NEXT, TestRun
 from xdpdns.sample.counts import Counts, Exchange, Side, Way
@@ -196,9 +200,44 @@ def test_a_query_is_what_the_agent_counts(opened: SampleProgram, vector: Vector)
     assert found.tcp_segments >= (vector.outcome == "tcp")
 
 
+def is_answer(frame: bytes) -> bool:
+    """By the reference: of the responses those to the opcode QUERY, which its rows don't tell."""
+    if not isinstance(classify(frame, EXACT_RESPONSES).row, ResponseRow):
+        return False
+    ports = Ports(EXACT_RESPONSES.ports, EXACT_RESPONSES.encrypted)
+    _, wire = message(frame, ports, "responses", EXACT_RESPONSES.max_extensions)
+    return not wire[2] & 0x78
+
+
+def test_captures(opened: SampleProgram, captures: Path) -> None:
+    """Real traffic, and hostile: as many queries and answers as the reference finds."""
+    run = TestRun(opened.fds["ingress"]).run
+    before, queries, answers, packets = opened.read().incoming, 0, 0, 0
+    for line in (captures / "INDEX.tsv").read_text().splitlines()[1:]:
+        try:
+            frames = read(captures / line.split("\t")[0])
+        except ValueError:
+            continue  # of no link layer that carries IP, or none of dpkt's formats
+        for frame in frames[:500]:
+            if not 34 <= len(frame) <= 3000:
+                continue  # which the kernel does not give to a program at TC here
+            run(frame)
+            row = classify(frame, EXACT).row
+            queries += isinstance(row, Row) and row.qr == "0"
+            answers += is_answer(frame)
+            packets += 1
+    after = opened.read().incoming
+    assert packets > 10_000
+    assert after.packets - before.packets == packets
+    assert after.queries - before.queries == queries > 1000
+    assert after.answers - before.answers == answers > 1000
+
+
 def test_ports() -> None:
     frames = [to_server(QUERY, dport=port) for port in (53, 5353, 5300, 54)]
     assert counted({"ingress": frames}, ports=(5353, 5300)).incoming == Way(packets=4, queries=2)
+    eight = tuple(range(5353, 5361))  # the most
+    assert counted({"ingress": frames}, ports=eight).incoming == Way(packets=4, queries=1)
 
 
 def clients(count: int, af: int) -> Iterator[tuple[IPv4Address | IPv6Address, bytes]]:
