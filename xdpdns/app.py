@@ -7,6 +7,7 @@ supervisor says.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -128,6 +129,8 @@ def _run(settings: AgentSettings, manager: ServiceManager, stack: ExitStack) -> 
         web_config=settings.web_config,
         on_first_scrape=lambda: log.debug("First scrape %.2f s after exec.", since_exec()),
     )
+    # What is there now stays: so garbage is looked for often, and never piles up.
+    gc.freeze()
     return asyncio.run(_serve(settings, server, supervisor, interfaces, manager))
 
 

@@ -5,6 +5,7 @@ It tells the agent what it sees (messages.py), and hears nothing but the end of 
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import select
@@ -75,6 +76,7 @@ def supervise(
             send(agent, Failed.of(error))
             return
         agent.setblocking(False)
+        gc.freeze()  # what is there now stays: so garbage is looked for often, and never piles up
         supervision.watch()
 
 
