@@ -86,7 +86,7 @@ def status(found: Status) -> None:
         table.add_row(
             one.interface + ("" if one.up else " (down)"),
             _hook(program),
-            f"{program.id} " + ("xdpdns" if program.ours else f"{program.name or '?'} (not ours)"),
+            f"{program.id} {_whose(program)}",
             _since(program.loaded_at),
             _cost(program),
             f"{rows.entries:,} of {rows.max_entries:,}" if rows else "",
@@ -112,6 +112,14 @@ def status(found: Status) -> None:
             "The kernel times programs only on request, at 20 to 40 ns a packet: "
             "`sysctl kernel.bpf_stats_enabled=1`, or `xdpdns attach --program-stats`."
         )
+
+
+def _whose(program: ProgramStatus) -> str:
+    """Ours, that of a sample being taken, or somebody else's by its name."""
+    if program.ours:
+        return "xdpdns"
+    known = program.name == "xdpdns_sample"
+    return escape(program.name or "?") + ("" if known else " (not ours)")
 
 
 def _hook(program: ProgramStatus | Program) -> str:

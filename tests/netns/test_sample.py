@@ -305,6 +305,22 @@ def test_an_agent_that_comes_meanwhile(lab: Lab) -> None:
     agent.stop()
 
 
+def test_other_commands_leave_it_alone(lab: Lab) -> None:
+    """It is no agent's program: not for status, nor for detach, nor for top."""
+    start_nsd(lab)
+    sample = start(lab, lab.server, "-c", "40")
+    before = at(lab.server)
+    shown = lab.server.run([XDPDNS, "status"]).stdout
+    assert shown.count("xdpdns_sample") == 2
+    assert "(not ours)" not in shown
+    assert "nothing of xdpdns is attached" in lab.server.run([XDPDNS, "detach", "eth0"]).stdout
+    assert at(lab.server) == before
+    top = lab.server.run([XDPDNS, "top", "eth0", "--once", "--interval", "0.1"]).stdout
+    assert "eth0 (native)" in top  # a program of its own
+    assert ask(lab, 10) == {4: 10, 6: 10}
+    assert result(sample)["server"]["queries"] == 20
+
+
 def test_two_samples_at_once(lab: Lab) -> None:
     start_nsd(lab)
     samples = [
