@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from xdpdns import kernel, listen
 from xdpdns.errors import SupervisorError
 from xdpdns.privileges import User, become, drop, reading_needs
+from xdpdns.roles import Programs, Way
 from xdpdns.service import Service
 from xdpdns.service_manager import ServiceManager
 from xdpdns.settings import ProgramSettings
@@ -32,7 +33,7 @@ from xdpdns.supervisor.messages import Started
 from xdpdns.supervisor.selection import Selection
 
 if TYPE_CHECKING:
-    from xdpdns.hooks import Direction, Hook
+    from xdpdns.hooks import Hook
     from xdpdns.interface import Interfaces
     from xdpdns.listen import Address
     from xdpdns.server import Server
@@ -53,7 +54,7 @@ class AgentSettings:
     the kernel time the programs, which costs some 20 to 40 ns a packet. `netns` is the network
     namespace of the interfaces, by name or path; None is the agent's own, in which it listens in
     any case. `user` is whom the agent becomes before it answers; None: it stays who it is.
-    `programs` are what each interface is to have, by the direction of the packets (roles.py).
+    `programs` are what each interface is to have (roles.py).
     `recheck` says what is wrong, now, in the file that options came from.
     """
 
@@ -66,8 +67,8 @@ class AgentSettings:
     netns: str | None = None
     user: User | None = None
     web_config: WebConfigFile | None = None
-    programs: Mapping[Direction, ProgramSettings] = field(
-        default_factory=lambda: {"ingress": ProgramSettings()}
+    programs: Programs = field(
+        default_factory=lambda: {Way("ingress", "queries"): ProgramSettings()}
     )
     recheck: Callable[[], Sequence[str]] = tuple
 

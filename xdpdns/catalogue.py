@@ -31,6 +31,7 @@ class Metric:
 
 _INTERFACE = ("interface",)
 _PROGRAM = ("interface", "direction")
+_SIDE = (*_PROGRAM, "side")
 
 UP = Metric(
     "xdpdns_up",
@@ -67,20 +68,20 @@ RESPONSES = Metric(
 PACKETS = Metric(
     "xdpdns_packets_total",
     "counter",
-    (*_PROGRAM, "outcome"),
-    "Packets that the program saw, each with exactly one outcome; `query` and `response` are "
-    "counted.",
+    (*_SIDE, "outcome"),
+    "Packets of each direction, each with exactly one outcome, by the side (`queries` or "
+    "`responses`) whose program counted it; `query` and `response` are in rows.",
 )
 TCP_SEGMENTS = Metric(
     "xdpdns_tcp_segments_total",
     "counter",
-    (*_PROGRAM, "segment"),
+    (*_SIDE, "segment"),
     "TCP segments to a watched port (of responses: from one) by what they are.",
 )
 TCP_MESSAGES = Metric(
     "xdpdns_tcp_messages_total",
     "counter",
-    (*_PROGRAM, "outcome"),
+    (*_SIDE, "outcome"),
     "Messages over TCP by outcome, as packets have it; `split` ones no segment held whole, "
     "`unread` ones came behind 31 others in one, and nothing else is known of them.",
 )
@@ -167,13 +168,13 @@ SAMPLE = Metric(
 OVERFLOW = Metric(
     "xdpdns_overflow_total",
     "counter",
-    (*_PROGRAM, "reason"),
+    (*_SIDE, "reason"),
     "Queries or responses that are in no row, since none could be made.",
 )
 FOLDED = Metric(
     "xdpdns_folded_queries_total",
     "counter",
-    _PROGRAM,
+    _SIDE,
     "Queries or responses whose TLD was counted as ~other since the map was full.",
 )
 MAP_ENTRIES = Metric(

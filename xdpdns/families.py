@@ -35,6 +35,7 @@ class InterfaceState:
         reason: why not, as one word from a small fixed set (`absent`, `replaced`, ...); a label.
         detail: the same as a sentence for people; never a label.
         direction: that of the packets that the program counts: `ingress` or `egress`.
+        side: what it counts of them: `queries` or `responses`.
         mode: the hook: `native`, `generic`, `tcx` ...; empty while nothing is attached.
         program_id: the kernel's id of the attached program; 0 while nothing is attached.
         snapshot: its counters; None if they can't be read, or were not asked for.
@@ -55,6 +56,7 @@ class InterfaceState:
     run_seconds: float | None = None
     error: Exception | None = None
     direction: str = "ingress"
+    side: str = "queries"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,10 @@ def exact_sizes(counted: EdnsSizes) -> dict[tuple[str, ...], Number]:
     return rows
 
 
-def _counters(program: tuple[str, str], snapshot: Snapshot) -> Iterator[tuple[Metric, Block]]:
-    responses = "response" in snapshot.outcomes
+def _counters(state: InterfaceState, snapshot: Snapshot) -> Iterator[tuple[Metric, Block]]:
+    program = state.interface, state.direction
+    sided = *program, state.side
+    responses = state.side == "responses"
     rows = catalogue.RESPONSES if responses else catalogue.QUERIES
     labels = (*rows.labels[: len(program)], *snapshot.dimensions)
     yield rows, Block(labels, program, snapshot.queries)
@@ -149,11 +153,12 @@ def _counters(program: tuple[str, str], snapshot: Snapshot) -> Iterator[tuple[Me
             for block in _histogram(metric, program, counts):
                 yield metric, block
         else:
-            yield metric, Block(metric.labels, program, _samples(counts))
+            fixed = sided if "side" in metric.labels else program
+            yield metric, Block(metric.labels, fixed, _samples(counts))
     if snapshot.tcp is not None:
         segments, messages = _samples(snapshot.tcp.segments), _in_messages(snapshot.tcp)
-        yield catalogue.TCP_SEGMENTS, Block(catalogue.TCP_SEGMENTS.labels, program, segments)
-        yield catalogue.TCP_MESSAGES, Block(catalogue.TCP_MESSAGES.labels, program, messages)
+        yield catalogue.TCP_SEGMENTS, Block(catalogue.TCP_SEGMENTS.labels, sided, segments)
+        yield catalogue.TCP_MESSAGES, Block(catalogue.TCP_MESSAGES.labels, sided, messages)
     if snapshot.timing is not None:
         for (af, proto), durations in snapshot.timing.durations.items():
             for block in _histogram(catalogue.DURATION, (*program, af, proto), durations):
@@ -225,21 +230,23 @@ def families(states: Iterable[InterfaceState], on_error: OnError) -> list[Family
     out; so is a second state of one program, for which Prometheus would refuse the whole scrape.
     """
     blocks: dict[str, list[Block]] = {metric.name: [] for metric in CATALOGUE}
-    seen: dict[str, set[str]] = {}
+    seen: dict[str, dict[str, set[str]]] = {}
     for state in states:
         collector = f"interface/{state.interface}"
         if state.error is not None:
             on_error(collector, state.error)
-        directions = seen.setdefault(state.interface, set())
-        if state.direction in directions:
+        directions = seen.setdefault(state.interface, {})
+        made = [] if directions else list(_interface(state))
+        sides = directions.setdefault(state.direction, set())
+        if state.side in sides:
             on_error(collector, ValueError(f"two states of the interface {state.interface}"))
             continue
-        made = [] if directions else list(_interface(state))
-        directions.add(state.direction)
-        made += _program(state)
+        if not sides:  # what hands over to the second runs for both
+            made += _program(state)
+        sides.add(state.side)
         if state.snapshot is not None:
             try:
-                made += list(_counters((state.interface, state.direction), state.snapshot))
+                made += list(_counters(state, state.snapshot))
             except Exception as error:  # whatever it is, the others must be served
                 on_error(collector, error)
         for metric, block in made:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 from xdpdns import kernel
 from xdpdns.decode import Decoder
 from xdpdns.errors import XdpdnsError
 from xdpdns.families import InterfaceState
+from xdpdns.roles import Programs, Way
 from xdpdns.settings import ProgramSettings
-from xdpdns.supervisor.messages import Direction, Forgotten, Loaded, Message, State
+from xdpdns.supervisor.messages import Forgotten, Loaded, Message, State
 
 
 class Counters:
@@ -62,20 +63,20 @@ class Interfaces:
     tell() belongs to one thread, collect() may be called in another.
     """
 
-    def __init__(self, settings: Mapping[Direction, ProgramSettings], stats: bool) -> None:
+    def __init__(self, settings: Programs, stats: bool) -> None:
         self._settings = settings
         self._stats = stats
-        self._states: dict[int, dict[Direction, InterfaceState]] = {}
-        self._counters: dict[tuple[int, str], Counters] = {}
+        self._states: dict[int, dict[Way, InterfaceState]] = {}
+        self._counters: dict[tuple[int, Way], Counters] = {}
 
     def tell(self, message: Message, fds: list[int]) -> None:
         """Take in a message of the supervisor."""
         if isinstance(message, Loaded):
-            settings = self._settings[message.direction]
-            key = message.number, message.direction
-            self._counters = {**self._counters, key: Counters(message, fds, settings)}
+            way = Way(message.direction, message.side)
+            counters = Counters(message, fds, self._settings[way])
+            self._counters = {**self._counters, (message.number, way): counters}
         elif isinstance(message, State):
-            states = {direction: _state(message, direction) for direction in self._settings}
+            states = {way: _state(message, way) for way in self._settings}
             self._states = {**self._states, message.number: states}
         elif isinstance(message, Forgotten):
             self._states = {n: s for n, s in self._states.items() if n != message.number}
@@ -88,13 +89,13 @@ class Interfaces:
         """Nobody watches any more: what is true of the interfaces is not known."""
         self._states = {
             number: {
-                direction: replace(
+                way: replace(
                     state,
                     up=False,
                     reason="unwatched",
                     detail=f"the process that watches {state.interface} has ended.",
                 )
-                for direction, state in states.items()
+                for way, state in states.items()
             }
             for number, states in self._states.items()
         }
@@ -108,9 +109,9 @@ class Interfaces:
         stats = kernel_stats(self._stats)
         counters = self._counters
         for number, states in self._states.items():
-            for direction, state in states.items():
-                if (number, direction) in counters:
-                    yield counters[number, direction].read(state, stats)
+            for way, state in states.items():
+                if (number, way) in counters:
+                    yield counters[number, way].read(state, stats)
                 else:
                     yield state
 
@@ -120,14 +121,15 @@ class Interfaces:
             counters.close()
 
 
-def _state(message: State, direction: Direction) -> InterfaceState:
-    mode, program_id = message.hooks.get(direction, ("", 0))
+def _state(message: State, way: Way) -> InterfaceState:
+    mode, program_id = message.hooks.get(way.direction, ("", 0))
     return InterfaceState(
         message.name,
         up=not message.reason,
         reason=message.reason,
         detail=message.detail,
-        direction=direction,
+        direction=way.direction,
+        side=way.side,
         mode=mode,
         program_id=program_id,
     )

@@ -19,6 +19,7 @@ from xdpdns.holders import Holders
 from xdpdns.hooks import Attachment, Direction, Found, Hooks, Link, detach_ours, owner
 from xdpdns.pins import Place, layout, stale
 from xdpdns.program import Compiled
+from xdpdns.roles import Way
 from xdpdns.settings import ProgramSettings
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Keeper:
     def __init__(self, link: Link, hooks: Hooks) -> None:
         self._name = link.name
         self._hooks = hooks
-        self._versions: dict[Direction, str] = {}
+        self._versions: dict[Way, str] = {}
         self._place = Place(link.index)
         self._place.take(link.name)
         try:
@@ -77,18 +78,22 @@ class Keeper:
             )
 
     def maps(
-        self, direction: Direction, compiled: Compiled, settings: ProgramSettings
+        self, way: Way, compiled: Compiled, settings: ProgramSettings, entry: bool
     ) -> dict[str, int] | None:
-        """Fds of the counters to go on with; None: there are none of this layout."""
-        version = self._versions[direction] = layout(compiled, settings)
+        """Fds of the counters to go on with; None: there are none of this layout.
+
+        `entry`: the program is on the hook, and sees all packets.
+        """
+        sees = f"{way.direction} {'all' if entry else 'rest'}"
+        version = self._versions[way] = layout(compiled, settings, sees)
         maps = self._place.maps(version, compiled.maps) if self.old else None
         if maps is None:
             self._place.remove(version)
         return maps
 
-    def pin(self, direction: Direction, program: int, maps: Mapping[str, int]) -> None:
+    def pin(self, way: Way, program: int, maps: Mapping[str, int]) -> None:
         """Pin what is to be attached next; maps() must have been called."""
-        self._place.pin(self._versions[direction], program, maps)
+        self._place.pin(self._versions[way], program, maps)
 
     def take_over(self, link: Link, direction: Direction, program: int) -> Attachment:
         """Swap the old program for a new one, which counts from the next packet on.
@@ -123,7 +128,9 @@ class Keeper:
         """What was pinned last is on the interface."""
         if attachment.link >= 0:
             self._place.pin_link(attachment.direction, attachment.link)
-        self._place.attached(self._versions[attachment.direction])
+        for way, version in self._versions.items():
+            if way.direction == attachment.direction:
+                self._place.attached(version)
 
     def say(self, going_on: bool) -> None:
         """Say what became of the old counters."""

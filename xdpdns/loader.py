@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from xdpdns import kernel, meta
 from xdpdns.decode import Decoder
-from xdpdns.program import NAMES, TAIL_AGAIN, TAIL_TCP, TCP_ENTRY, Compiled
+from xdpdns.program import NAMES, TAIL_AGAIN, TAIL_OTHER, TAIL_TCP, TCP_ENTRY, Compiled
 from xdpdns.settings import ProgramSettings
 from xdpdns.snapshot import Snapshot
 from xdpdns.timing import TIMED
@@ -55,12 +55,23 @@ class LoadedProgram:
                     os.close(tcp)
             if maps is None:
                 _allow(self.maps.get("tlds"), compiled, settings)
-            layouts = {"key": compiled.key, "counters": compiled.counters}
-            meta.describe(self.fd, self.maps, layouts, settings)
+            self._layouts = {"key": compiled.key, "counters": compiled.counters}
+            self._settings = settings
+            meta.describe(self.fd, self.maps, self._layouts, settings)
         except BaseException:
             self.close()
             raise
         self._decoder = Decoder(compiled.key, compiled.counters, settings)
+
+    def hand_over(self, other: LoadedProgram) -> None:
+        """Leave to the other program, from now on, what is its side's (settings.hands_over).
+
+        Who finds this one on a hook finds the other one's maps by it, and their description.
+        """
+        self._set_tail(TAIL_OTHER, other.fd)
+        meta.describe(self.fd, other.maps, other._layouts, other._settings)
+        for fd in other.maps.values():
+            meta.bind(self.fd, fd)
 
     def _set_tail(self, place: int, program: int) -> None:
         """The map keeps the program, as long as there is an fd or a pin of the map."""

@@ -85,12 +85,13 @@ def describe(
     try:
         kernel.map_update(fd, bytes(4), text)
         kernel.map_freeze(fd)
-        _bind(program, fd)
+        bind(program, fd)
     finally:
         os.close(fd)
 
 
-def _bind(program: int, fd: int) -> None:
+def bind(program: int, fd: int) -> None:
+    """Have a map be among a program's, by fds; a kernel before 5.10 can't, and doesn't."""
     try:
         kernel.prog_bind_map(program, fd)
     except KernelError as error:
@@ -98,17 +99,18 @@ def _bind(program: int, fd: int) -> None:
             raise
 
 
-def read(info: kernel.ProgInfo) -> Meta | None:
-    """The description of a program; None if it has none."""
+def read(info: kernel.ProgInfo) -> list[Meta]:
+    """The descriptions of a program's counters, and of those that it hands over to; or none."""
+    described = []
     for ident in info.map_ids:
         fd = kernel.map_fd(ident)
         try:
             found = kernel.map_info(fd)
             if found.name == MAP:
-                return _parse(kernel.map_lookup(fd, bytes(4), found.value_size))
+                described.append(_parse(kernel.map_lookup(fd, bytes(4), found.value_size)))
         finally:
             os.close(fd)
-    return None
+    return described
 
 
 def _parse(text: bytes) -> Meta:

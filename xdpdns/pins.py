@@ -42,13 +42,15 @@ _ENDS_WITHIN = 1.0
 """Seconds that a supervisor whose agent was killed may take until it has let go."""
 
 
-def layout(compiled: Compiled, settings: ProgramSettings) -> str:
+def layout(compiled: Compiled, settings: ProgramSettings, sees: str) -> str:
     """16 hex digits that are the same for programs that may count in the same maps.
 
-    Hashed: the structs, the maps, the headers that say what a counter stands for, and every option
-    with what it stands for today (registered types, the list of TLDs).
+    Hashed: which packets the program `sees`, the structs, the maps, the headers that say what a
+    counter stands for, and every option with what it stands for today (registered types, the list
+    of TLDs).
     """
     parts = (
+        sees,
         compiled.key,
         compiled.counters,
         compiled.maps,

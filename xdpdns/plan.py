@@ -19,6 +19,7 @@ from xdpdns import catalogue, kernel, vocab
 from xdpdns.decode import EDNS_VERSIONS, OVERFLOWS, QCLASSES
 from xdpdns.exposition import render
 from xdpdns.families import Family, InterfaceState, families
+from xdpdns.roles import Programs, Way
 from xdpdns.settings import ProgramSettings
 from xdpdns.snapshot import EdnsSizes, Histogram, Marginals, Snapshot, Tcp, Timing
 from xdpdns.timing import BOUNDS, GROUPS, SLOTS, TIMED, TIMING_BYTES
@@ -67,7 +68,8 @@ class Plan:
         dimensions: in the order of the labels; the last one's product is the total.
         reachable: the total without the pairs that can't be: DO is 0 where there is no OPT record.
         max_series: the limit that was chosen; the map has room for no more rows.
-        rows: the lesser of both, and so the most series of xdpdns_queries_total.
+        rows: the lesser of both for each direction in which queries are counted, and so the most
+            series of xdpdns_queries_total.
         other_series: about the series of all other metrics, which hardly depend on the traffic.
         scrape_bytes: an estimate of a scrape with so many rows, not compressed.
         maps: the program's maps as the kernel is asked for them.
@@ -90,21 +92,24 @@ def plan(
     settings: ProgramSettings,
     cpus: int,
     elsewhere: Sequence[int] = ELSEWHERE,
-    beside: Sequence[ProgramSettings] = (),
+    programs: Programs | None = None,
 ) -> Plan:
     """Bound what the program of these settings can need on an interface of a machine.
 
-    Programs `beside` it on the same interface add their maps and the series of their other metrics.
+    `programs` are all that the interface has, if more: their maps and the series of their other
+    metrics are in the figures too, and the rows of all that count queries.
     """
     dimensions = tuple(_dimensions(settings))
     reachable = _reachable(dimensions)
     rows = settings.max_series if reachable is None else min(reachable, settings.max_series)
-    programs = (settings, *beside)
-    shared: set[str] = set()
-    specs = []
-    for program in programs:
+    programs = programs or {Way("ingress", settings.side): settings}
+    rows *= sum(way.side == settings.side for way in programs)
+    specs: list[kernel.MapSpec] = []
+    seen: set[Way] = set()
+    for way, program in programs.items():
+        shared = TIMED if way.partner in seen else ()
         specs += [spec for spec in maps(program) if spec.name not in shared]
-        shared |= set(TIMED)
+        seen.add(way)
     other = render(_without_rows(programs), False, _fail)
     return Plan(
         dimensions=dimensions,
@@ -247,7 +252,7 @@ def _row_bytes(dimensions: Sequence[Dimension]) -> float:
     return fixed + sum(len(f',{one.label}=""') + one.mean_bytes for one in dimensions)
 
 
-def _without_rows(programs: Sequence[ProgramSettings]) -> Iterable[Family]:
+def _without_rows(programs: Programs) -> Iterable[Family]:
     """The families of an interface to which nothing has come yet."""
     states = [
         InterfaceState(
@@ -256,9 +261,10 @@ def _without_rows(programs: Sequence[ProgramSettings]) -> Iterable[Family]:
             mode="native",
             program_id=1000,
             snapshot=_nothing(program),
-            direction="egress" if at else "ingress",
+            direction=way.direction,
+            side=way.side,
         )
-        for at, program in enumerate(programs)
+        for way, program in programs.items()
     ]
     return families(states, _fail)
 

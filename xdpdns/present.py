@@ -117,7 +117,7 @@ def status(found: Status) -> None:
 def _whose(program: ProgramStatus) -> str:
     """Ours, that of a sample being taken, or somebody else's by its name."""
     if program.ours:
-        return "xdpdns"
+        return f"xdpdns: {', '.join(program.counts)}"
     known = program.name == "xdpdns_sample"
     return escape(program.name or "?") + ("" if known else " (not ours)")
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from xdpdns.exposition import render
 from xdpdns.families import InterfaceState, families
 from xdpdns.replay import ReplayResult
+from xdpdns.roles import WAYS
 from xdpdns.snapshot import Snapshot, Timing
 
 TOP = 15
@@ -21,8 +22,15 @@ def prometheus(queries: Snapshot, interface: str, responses: Snapshot | None = N
     """The counters in the text format 0.0.4, as if they were those of a server's interface."""
     failures: list[Exception] = []
     states = [
-        InterfaceState(interface, up=True, mode="replay", snapshot=snapshot, direction=direction)
-        for direction, snapshot in (("ingress", queries), ("egress", responses))
+        InterfaceState(
+            interface,
+            up=True,
+            mode="replay",
+            snapshot=snapshot,
+            direction=way.direction,
+            side=way.side,
+        )
+        for way, snapshot in zip(WAYS["server"], (queries, responses), strict=True)
         if snapshot is not None
     ]
     text = render(

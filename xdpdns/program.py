@@ -37,8 +37,8 @@ NAMES = {"queries": "xdpdns_query", "responses": "xdpdns_response"}
 TCP_ENTRY = "xdpdns_tcp"
 """The function for TCP segments, and its name in the kernel."""
 
-TAIL_TCP, TAIL_AGAIN = 0, 1
-"""The places of both functions in the map `tails` (bpf/xdpdns.bpf.c)."""
+TAIL_TCP, TAIL_AGAIN, TAIL_OTHER = 0, 1, 2
+"""Places in the map `tails`: of both functions, and of the other side's (bpf/xdpdns.bpf.c)."""
 
 _MAPS = (
     *("rows", "counters", "tlds", "edns_sizes", "pending", "timing", "clock"),

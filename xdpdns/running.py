@@ -14,22 +14,26 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from xdpdns import kernel, meta
+from xdpdns import kernel, meta, roles
 from xdpdns.decode import Decoder
 from xdpdns.errors import KernelError, NotRunningError, UnreadableError
-from xdpdns.hooks import Found, Hooks, Link, owner
+from xdpdns.hooks import Direction, Found, Hooks, Link, owner
 from xdpdns.meta import Meta
+from xdpdns.roles import Way
 from xdpdns.snapshot import Snapshot
 
 
 @dataclass
 class RunningProgram:
     """A program of ours on an interface, with fds of its maps until close().
+
+    Or one that it hands over to (roles.py), by the other's `info`.
 
     While it is open its maps live, also after the program was taken off; running() tells.
 
@@ -45,7 +49,7 @@ class RunningProgram:
     mode: str
     info: kernel.ProgInfo
     meta: Meta
-    direction: str
+    direction: Direction
     _maps: dict[str, int] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +78,11 @@ class RunningProgram:
     def side(self) -> str:
         """What it counts: `queries` or `responses`."""
         return self.meta.settings.side
+
+    @property
+    def way(self) -> Way:
+        """Where and what it counts."""
+        return Way(self.direction, self.side)
 
     def snapshot(self) -> Snapshot:
         """Read all counters; about 0.6 microseconds a row."""
@@ -130,7 +139,7 @@ def programs(interface: str, hooks: Hooks | None = None) -> list[RunningProgram]
         opened = [
             stack.enter_context(program)
             for one in ours(hooks.link(interface), hooks)
-            if (program := _open(interface, one)) is not None
+            for program in _open(interface, one)
         ]
         stack.pop_all()  # they are the caller's now
     return opened
@@ -171,22 +180,36 @@ def _permitted(ident: int) -> None:
             raise
 
 
-def _open(interface: str, where: Found) -> RunningProgram | None:
-    """The program, if it is still there."""
+def exchange(found: Sequence[RunningProgram], role: str = "server") -> dict[str, RunningProgram]:
+    """The programs that see the two halves of one exchange, by side, the queries' first.
+
+    Those of the role; if nothing of it is counted, of the other. Of two for one way the first.
+    """
+    there = {program.way: program for program in reversed(found)}
+    for one in (role, "server", "client"):
+        chosen = {way.side: there[way] for way in roles.WAYS[one] if way in there}
+        if chosen:
+            return dict(sorted(chosen.items()))
+    return {}
+
+
+def _open(interface: str, where: Found) -> Iterator[RunningProgram]:
+    """The program, if it is still there, and the one that it hands over to."""
     try:
         fd = kernel.prog_fd(where.program_id)
         try:
             info = kernel.prog_info(fd)
             found = meta.read(info)
-            if found is None:
+            if not found:
                 raise UnreadableError(
                     f"the program on {interface} carries no description of its counters (a kernel "
                     "before 5.10, or an older xdpdns): read them from its agent's /metrics."
                 )
-            return RunningProgram(interface, where.mode, info, found, where.direction)
+            for one in found:
+                yield RunningProgram(interface, where.mode, info, one, where.direction)
         finally:
             os.close(fd)
     except KernelError as error:
         if error.errno == errno.ENOENT:
-            return None  # taken off since it was found
+            return  # taken off since it was found
         raise

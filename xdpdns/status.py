@@ -18,12 +18,13 @@ from xdpdns.errors import KernelError
 from xdpdns.holders import Holder, Holders
 from xdpdns.hooks import Found, Hooks, Link, owner
 
-_ROWS = ("xdpdns_queries", "xdpdns_response")  # names are cut to 15 bytes in the kernel
+_ROWS = {"xdpdns_queries": "queries", "xdpdns_response": "responses"}
+"""What is counted by the name of its map, cut to 15 bytes in the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """How full the map of rows is."""
+    """How full the map of rows is; of two the fuller."""
 
     entries: int
     max_entries: int
@@ -40,6 +41,7 @@ class ProgramStatus:
         id: the kernel's id of it.
         name: its name in the kernel, cut to 15 bytes there; may be empty.
         ours: whether xdpdns put it there.
+        counts: `queries`, `responses` or both (roles.py); nothing for one that isn't ours.
         loaded_at: when it was loaded, which for ours is just before it was attached.
         runs: how often it ran while the kernel timed it; 0 while it never did.
         run_ns: nanoseconds that all those runs took.
@@ -54,6 +56,7 @@ class ProgramStatus:
     id: int
     name: str
     ours: bool
+    counts: tuple[str, ...]
     loaded_at: datetime
     runs: int
     run_ns: int
@@ -125,6 +128,9 @@ def _interface(link: Link, found: list[Found], holders: Holders) -> InterfaceSta
 def _program(found: Found, fd: int, holders: Holders) -> ProgramStatus:
     info = kernel.prog_info(fd)
     ours = owner.is_ours(info.id)
+    maps = owner.maps_of(info) if ours else {}
+    counted = {side: maps[name] for name, side in _ROWS.items() if name in maps}
+    rows = [_rows(described) for described in counted.values()]
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - info.load_time_ns / 1e9
     return ProgramStatus(
         hook=found.hook,
@@ -136,16 +142,13 @@ def _program(found: Found, fd: int, holders: Holders) -> ProgramStatus:
         loaded_at=datetime.fromtimestamp(time.time() - age, UTC),
         runs=info.run_count,
         run_ns=info.run_time_ns,
-        rows=_rows(info) if ours else None,
+        counts=tuple(counted),
+        rows=max(rows, key=lambda one: one.entries / one.max_entries, default=None),
         holders=holders.of(info.id, info.map_ids if ours else ()),
     )
 
 
-def _rows(info: kernel.ProgInfo) -> Rows | None:
-    maps = owner.maps_of(info)
-    described = next((maps[name] for name in _ROWS if name in maps), None)
-    if described is None:
-        return None
+def _rows(described: kernel.MapInfo) -> Rows:
     fd = kernel.map_fd(described.id)
     try:
         size = described.value_size * kernel.possible_cpus()

@@ -45,9 +45,10 @@ class Exchange:
     def __init__(self, sample: int) -> None:
         chosen = roles.programs("server", ProgramSettings(timing=sample))
         compiled = {way: compile_program(settings) for way, settings in chosen.items()}
-        self._queries = LoadedProgram(compiled["ingress"], chosen["ingress"])
+        asked, answered = roles.WAYS["server"]
+        self._queries = LoadedProgram(compiled[asked], chosen[asked])
         self._answers = LoadedProgram(
-            compiled["egress"], chosen["egress"], shared=self._queries.maps
+            compiled[answered], chosen[answered], shared=self._queries.maps
         )
 
     def pair(self) -> float:

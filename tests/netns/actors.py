@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tests.netns.lab import SERVER4, SERVER6, Lab, Process
+from tests.netns.lab import SERVER4, SERVER6, Lab, Namespace, Process
 from tests.netns.scrape import PORT, Scrape, http_get, scrape
 
 XDPDNS = str(Path(sys.executable).with_name("xdpdns"))
@@ -34,14 +34,18 @@ ns.test. 3600 IN A 192.0.2.1
 }
 
 
-def start_nsd(lab: Lab, zones: Mapping[str, str] = ROOT_ZONE) -> Process:
-    """NSD on both addresses of the server; `zones` maps a zone's name to its text."""
+def start_nsd(
+    lab: Lab,
+    zones: Mapping[str, str] = ROOT_ZONE,
+    namespace: Namespace | None = None,
+    addresses: Sequence[str] = (SERVER4, SERVER6),
+) -> Process:
+    """NSD, by default on both addresses of the server; `zones` maps a zone's name to its text."""
     folder = lab.tmp / "nsd"
     folder.mkdir()
     lines = [
         "server:",
-        f"  ip-address: {SERVER4}",
-        f"  ip-address: {SERVER6}",
+        *(f"  ip-address: {address}" for address in addresses),
         *('  username: ""', '  chroot: ""', "  server-count: 1", "  hide-version: no"),
         *("  rrl-ratelimit: 0", "  rrl-whitelist-ratelimit: 0"),  # it would drop a load's answers
         f'  zonesdir: "{folder}"',
@@ -55,7 +59,9 @@ def start_nsd(lab: Lab, zones: Mapping[str, str] = ROOT_ZONE) -> Process:
         (folder / f"{number}.zone").write_text(text)
         lines += ["zone:", f'  name: "{name}"', f'  zonefile: "{number}.zone"']
     (folder / "nsd.conf").write_text("\n".join(lines) + "\n")
-    nsd = lab.start(lab.server, ["/usr/sbin/nsd", "-d", "-c", f"{folder}/nsd.conf"], "nsd")
+    nsd = lab.start(
+        namespace or lab.server, ["/usr/sbin/nsd", "-d", "-c", f"{folder}/nsd.conf"], "nsd"
+    )
     nsd.wait_until("NSD's start", lambda: "nsd started" in nsd.log)
     return nsd
 

@@ -44,7 +44,9 @@ SNAPSHOT = Snapshot(
     map_entries={"queries": 1},
     map_max_entries={"queries": 100},
     edns_sizes=EdnsSizes({(1232, True): 2, (512, False): 1}, no_edns=4, unseen=0),
-    tcp=Tcp({"syn": 2, "messages": 1}, {"query": 3, "tcp": 0, "qdcount": 1}, 2, 4, histogram(16, 256)),
+    tcp=Tcp(
+        {"syn": 2, "messages": 1}, {"query": 3, "tcp": 0, "qdcount": 1}, 2, 4, histogram(16, 256)
+    ),
 )
 STATE = InterfaceState(
     "eth0", True, mode="native", program_id=7, snapshot=SNAPSHOT, runs=7, run_seconds=0.25
@@ -70,7 +72,7 @@ RESPONSES = Snapshot(
     timing=TIMING,
 )
 LEAVING = InterfaceState(
-    "eth0", True, mode="tcx", program_id=8, snapshot=RESPONSES, direction="egress"
+    "eth0", True, mode="tcx", program_id=8, snapshot=RESPONSES, direction="egress", side="responses"
 )
 """What the second program of the same interface counted."""
 

@@ -157,6 +157,7 @@ def test_interfaces_that_have_gone_are_not_remembered() -> None:
     assert {fixed for _name, _labels, fixed in renderer._known} == {
         ("eth0",),
         ("eth0", "ingress"),
+        ("eth0", "ingress", "queries"),
     }
 
 

@@ -5,9 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.metrics_fixture import LEAVING, MARGINALS, RESPONSES, SNAPSHOT, STATE, histogram
+from tests.unit.metrics_fixture import (
+    LEAVING,
+    MARGINALS,
+    RESPONSES,
+    SNAPSHOT,
+    STATE,
+    histogram,
+    parsed,
+)
 from xdpdns import catalogue, vocab
 from xdpdns.catalogue import CATALOGUE, EDGES, catalogue_table
+from xdpdns.exposition import render
 from xdpdns.families import (
     AgentState,
     Family,
@@ -128,8 +137,24 @@ def test_two_programs_of_one_interface() -> None:
         ("eth0", "ingress"): {("native", "7"): 1},
         ("eth0", "egress"): {("tcx", "8"): 1},
     }
-    assert [b.fixed for b in made["xdpdns_packets_total"].blocks] == list(attached)
+    assert [b.fixed for b in made["xdpdns_packets_total"].blocks] == [
+        ("eth0", "ingress", "queries"),
+        ("eth0", "egress", "responses"),
+    ]
     assert made["xdpdns_responses_total"].blocks[0].rows is RESPONSES.queries
+
+
+def test_both_sides_of_one_direction() -> None:
+    """What hands over to the other counts beside it, but only one is attached and runs."""
+    other = replace(LEAVING, direction="ingress", runs=0, run_seconds=0.0)
+    made = by_name(families([STATE, other], fail))
+    assert [block.fixed for block in made["xdpdns_packets_total"].blocks] == [
+        ("eth0", "ingress", "queries"),
+        ("eth0", "ingress", "responses"),
+    ]
+    for name in ("xdpdns_up", "xdpdns_interface_info", "xdpdns_program_runs_total"):
+        assert len(made[name].blocks) == 1
+    assert len(parsed(render(families([STATE, other], fail), False, fail))) > 0
 
 
 def test_messages_over_tcp_have_no_outcomes_of_packets() -> None:

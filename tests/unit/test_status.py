@@ -23,6 +23,7 @@ OURS = ProgramStatus(
     loaded_at=datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC),
     runs=0,
     run_ns=0,
+    counts=("queries",),
     rows=Rows(5, 100_000),
     holders=(AGENT,),
 )

@@ -79,7 +79,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
 @pytest.mark.parametrize(
     "message",
     [
-        Loaded(3, "ingress", ("queries", "counters"), LAYOUT, LAYOUT),
+        Loaded(3, "ingress", "queries", ("queries", "counters"), LAYOUT, LAYOUT),
         State(3, "eth0", "replaced", "another program replaced ours.", {}),
         Forgotten(3),
         Started(),
@@ -96,7 +96,7 @@ def test_a_message_arrives_as_it_was_sent(message: Message) -> None:
 def test_files_come_along() -> None:
     ours, theirs = pair()
     with ours, theirs, Path("/dev/null").open() as file:
-        send(ours, Loaded(1, "egress", (), LAYOUT, LAYOUT), [file.fileno()])
+        send(ours, Loaded(1, "egress", "responses", (), LAYOUT, LAYOUT), [file.fileno()])
         received = receive(theirs)
         assert received is not None
         [fd] = received[1]

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from xdpdns import roles
 from xdpdns.cli.options import (
     exact_edns_option,
     netns_option,
@@ -14,6 +15,7 @@ from xdpdns.cli.options import (
     print_json,
     program_options,
     program_settings,
+    role_option,
 )
 
 
@@ -45,6 +47,7 @@ def status(netns: str | None, output: str) -> None:
 
 @click.command(short_help="Say what a configuration can come to, in series and memory.")
 @output_option()
+@role_option(*roles.ROLES)
 @program_options
 @exact_edns_option
 @click.option(
@@ -52,25 +55,26 @@ def status(netns: str | None, output: str) -> None:
     type=click.IntRange(1, 8192),
     help="CPUs of the machine that is planned for.  [default: those of this one]",
 )
-def plan(output: str, exact_edns: bool, cpus: int | None, **options: Any) -> None:
+def plan(output: str, role: str, exact_edns: bool, cpus: int | None, **options: Any) -> None:
     """Say how many series and how much memory a configuration can come to.
 
     Takes the options of `attach`, dimension by dimension, for the queries of one interface; memory
-    and the other series are with the program for responses. Nothing is attached or compiled, and
+    and the other series are with the programs for responses. Nothing is attached or compiled, and
     no root is needed.
 
     \b
     Examples:
       xdpdns plan
       xdpdns plan --labels af,qtype,tld --tlds nl,de --max-series 5000
-      xdpdns plan --cpus 64
+      xdpdns plan --cpus 64 --role both
     """  # noqa: D301  \b is for click: keep these lines
-    from xdpdns import kernel, present, roles
+    from xdpdns import kernel, present
     from xdpdns import plan as module
 
     asked = replace(program_settings(options), exact_edns=exact_edns)
-    settings, *beside = roles.programs("server", asked).values()
-    made = module.plan(settings, cpus or kernel.possible_cpus(), beside=beside)
+    programs = roles.programs(role, asked)
+    settings = next(one for one in programs.values() if one.side == "queries")
+    made = module.plan(settings, cpus or kernel.possible_cpus(), programs=programs)
     if output == "json":
         print_json(module.to_json(made))
     else:

@@ -106,6 +106,7 @@ def top(
         sort=sort,
         totals=totals,
         rows=rows,
+        role=role,
         programs=roles.programs(
             role,
             replace(program_settings(options), timing=latency_sample),

@@ -18,7 +18,7 @@ from pathlib import Path
 from xdpdns.dump.files import replace_file
 from xdpdns.errors import XdpdnsError
 from xdpdns.rssac002.measures import Measures, added, between, measure
-from xdpdns.running import not_running, programs
+from xdpdns.running import exchange, not_running, programs
 
 SLACK = timedelta(minutes=10)
 """So long after midnight a reading may come; the day's files have that much of the next day."""
@@ -68,7 +68,7 @@ def read(names: Iterable[str]) -> Reading:
 def _interface(name: str) -> Interface:
     with ExitStack() as stack:
         found = [stack.enter_context(program) for program in programs(name)]
-        sides = {program.side: program for program in reversed(found)}
+        sides = exchange(found)
         if "queries" not in sides:
             raise not_running(name)
         if "responses" not in sides:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from xdpdns import keep, kernel, privileges
 from xdpdns.errors import AttachError, XdpdnsError
-from xdpdns.hooks import Direction, Hooks, Link
+from xdpdns.hooks import Hooks, Link
 from xdpdns.program import Compilation
+from xdpdns.settings import ProgramSettings
 from xdpdns.supervisor.events import LinkEvents
 from xdpdns.supervisor.messages import (
     Alive,
@@ -94,12 +95,13 @@ class Outbox:
 
     def __init__(self, agent: socket.socket) -> None:
         self._agent = agent
-        self._waiting: dict[tuple[str, int, str], _Waiting] = {}
+        self._waiting: dict[tuple[str, int, str, str], _Waiting] = {}
 
     def put(self, message: Message, fds: Sequence[int] = ()) -> None:
         """Send it now or, if the agent is slow, later."""
         number = getattr(message, "number", 0)
-        key = type(message).__name__, number, getattr(message, "direction", "")
+        way = getattr(message, "direction", ""), getattr(message, "side", "")
+        key = type(message).__name__, number, *way
         self._waiting.pop(key, None)
         if isinstance(message, Forgotten):
             for other in [other for other in self._waiting if other[1] == number]:
@@ -158,10 +160,10 @@ class Supervision:
         """
         settings, stack = self._settings, self._stack
         # The children compile while this process looks at the interfaces.
-        compilations: dict[Direction, Compilation] = {}
-        for direction, program in settings.programs.items():
-            compilations[direction] = Compilation(program)
-            stack.callback(compilations[direction].close)
+        compilations: dict[ProgramSettings, Compilation] = {}
+        for program in dict.fromkeys(settings.programs.values()):
+            compilations[program] = Compilation(program)
+            stack.callback(compilations[program].close)
         self._events = LinkEvents()
         stack.callback(self._events.close)
         self._hooks = stack.enter_context(Hooks())
@@ -172,10 +174,10 @@ class Supervision:
         if settings.keep:
             keep.prepare(self._hooks)
         self._reserve()
-        for direction, compilation in compilations.items():
+        for program, compilation in compilations.items():
             while not self._outbox.listen(compilation.fileno(), timeout=60.0):
                 log.info("Still compiling.")
-            compiled = self._tools.compiled[direction] = compilation.result()
+            compiled = self._tools.compiled[program] = compilation.result()
             log.debug("Compiled in %.2f s, %.2f s after exec.", compiled.seconds, since_exec())
         if settings.stats:
             stack.callback(os.close, kernel.enable_stats())
@@ -285,11 +287,11 @@ class Supervision:
             self._outbox.put(watched.state)
 
     def _tell_loaded(self, watched: Watched) -> None:
-        for direction, program in watched.programs.items():
-            compiled = self._tools.compiled[direction]
+        for way, program in watched.programs.items():
+            compiled = self._tools.compiled[self._settings.programs[way]]
             fds = [program.fd, *program.maps.values()]
             key, counters = compiled.key, compiled.counters
-            loaded = Loaded(watched.number, direction, (*program.maps,), key, counters)
+            loaded = Loaded(watched.number, *way, (*program.maps,), key, counters)
             self._outbox.put(loaded, fds)
 
     def _forget(self) -> None:

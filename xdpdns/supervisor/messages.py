@@ -27,11 +27,13 @@ class Loaded:
     """A program of an interface with its maps, before the first State that has it attached.
 
     With it come the fds of the program and of the maps, in this order. `key` and `counters` are
-    how the maps' structs lie. `direction` is that of the packets that it counts.
+    how the maps' structs lie. `direction` is that of the packets that it counts, `side` what of
+    them.
     """
 
     number: int
     direction: Direction
+    side: str
     maps: tuple[str, ...]
     key: Layout
     counters: Layout

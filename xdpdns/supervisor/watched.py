@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from xdpdns.errors import AttachError, OccupiedError, XdpdnsError
@@ -12,6 +12,7 @@ from xdpdns.hooks import Attachment, Direction, Hook, Hooks, Link
 from xdpdns.keep import Keeper
 from xdpdns.loader import LoadedProgram
 from xdpdns.program import Compiled
+from xdpdns.roles import Programs, Way, directions
 from xdpdns.settings import ProgramSettings
 from xdpdns.supervisor.messages import State
 
@@ -28,16 +29,21 @@ LONGEST_WAIT = 30.0
 class Tools:
     """What all interfaces have in common.
 
-    `programs` is what each interface is to have, by direction. `hook` is that of the ingress;
-    `mode` is only for XDP. `compiled` is filled when the compiler is done.
+    `programs` is what each interface is to have. `hook` is that of the ingress; `mode` is only for
+    XDP. `compiled` is filled when the compiler is done.
     """
 
     hooks: Hooks
-    programs: Mapping[Direction, ProgramSettings]
+    programs: Programs
     hook: Hook
     mode: str
     keep: bool
-    compiled: dict[Direction, Compiled] = field(default_factory=dict)
+    compiled: dict[ProgramSettings, Compiled] = field(default_factory=dict)
+
+    @property
+    def entries(self) -> dict[Direction, Way]:
+        """Of each direction that is counted the program that is on its hook."""
+        return directions(self.programs)
 
     def hook_of(self, direction: Direction) -> Hook:
         """The hook in a direction: XDP sees no packets that leave."""
@@ -86,7 +92,7 @@ class Watched:
         self.optional = optional
         self.index = 0
         self.stays = False
-        self.programs: dict[Direction, LoadedProgram] = {}
+        self.programs: dict[Way, LoadedProgram] = {}
         self.absent_since: float | None = None
         self.state = State(number, name, "starting", f"{name} is not attached yet.", {})
         self._tools = tools
@@ -124,7 +130,7 @@ class Watched:
 
     def _check(self, but: Collection[Direction] = ()) -> None:
         """See whether the hooks take what is to be attached, `but` for these directions."""
-        for direction in self._tools.programs:
+        for direction in self._tools.entries:
             if direction not in but and direction not in self._attachments:
                 self._tools.hooks.check(self.name, self._tools.hook_of(direction), direction)
 
@@ -139,21 +145,27 @@ class Watched:
         if keeper is not None:
             self._refuse_other_hooks(keeper)
         going_on = False
-        for direction, settings in self._tools.programs.items():
-            compiled = self._tools.compiled[direction]
-            maps = keeper.maps(direction, compiled, settings) if keeper else None
+        for way, settings in self._tools.programs.items():
+            compiled = self._tools.compiled[settings]
+            entry = self._tools.entries[way.direction] == way
+            maps = keeper.maps(way, compiled, settings, entry) if keeper else None
             going_on |= maps is not None
             # What one program notes of a query, the other must find: the same maps.
-            shared = next((program.maps for program in self.programs.values()), None)
-            self.programs[direction] = LoadedProgram(compiled, settings, maps, shared)
+            partner = self.programs.get(way.partner)
+            shared = partner.maps if partner else None
+            self.programs[way] = LoadedProgram(compiled, settings, maps, shared)
+        for way, program in self.programs.items():
+            if self._tools.programs[way].hands_over:
+                program.hand_over(self.programs[Way(way.direction, "responses")])
         if keeper is not None:
-            for direction, program in self.programs.items():
-                keeper.pin(direction, program.fd, program.maps)
+            for way, program in self.programs.items():
+                keeper.pin(way, program.fd, program.maps)
+            for direction, way in self._tools.entries.items():
                 if direction in keeper.old:
-                    taken = keeper.take_over(link, direction, program.fd)
+                    taken = keeper.take_over(link, direction, self.programs[way].fd)
                     self._attachments[direction] = taken
                     keeper.attached(taken)
-            for direction in keeper.old.keys() - self.programs.keys():
+            for direction in keeper.old.keys() - self._tools.entries.keys():
                 keeper.give_up(link, direction)
         self._attach(link)
         if keeper is not None:
@@ -161,7 +173,7 @@ class Watched:
 
     def _refuse_other_hooks(self, keeper: Keeper) -> None:
         for direction, old in keeper.old.items():
-            if direction not in self._tools.programs:
+            if direction not in self._tools.entries:
                 continue
             hook = self._tools.hook_of(direction)
             if hook != old.found.hook:
@@ -177,11 +189,11 @@ class Watched:
 
     def _attach(self, link: Link) -> None:
         """Attach what isn't attached."""
-        for direction, program in self.programs.items():
+        for direction, way in self._tools.entries.items():
             if direction not in self._attachments:
                 attachment = self._tools.hooks.attach(
                     link.name,
-                    program.fd,
+                    self.programs[way].fd,
                     self._tools.hook_of(direction),
                     direction,
                     self._tools.mode,
@@ -246,7 +258,7 @@ class Watched:
                     f"another program (id {there}) replaced ours on {self.name}: ours comes back "
                     "when that has gone."
                 )
-        if self._attachments.keys() != self._tools.programs.keys():
+        if self._attachments.keys() != self._tools.entries.keys():
             if not self._backoff.ready():
                 return self._still_missing()
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +14,8 @@ from typing import Any
 import click
 
 from xdpdns.errors import AttachError, SettingsError
-from xdpdns.hooks import Direction, Hooks
+from xdpdns.hooks import Hooks
+from xdpdns.roles import Programs, Way
 from xdpdns.running import ours
 from xdpdns.settings import ProgramSettings
 from xdpdns.top import own, report
@@ -41,7 +42,8 @@ class TopSettings:
         sort: the order of rows.
         totals: counts since the program was loaded, in place of rates.
         rows: of each table in `text`.
-        programs: for an interface that nothing counts on yet, by the direction of the packets.
+        programs: for an interface that nothing counts on yet.
+        role: of an interface on which both are counted, the one to show.
     """
 
     interfaces: tuple[str, ...] = ()
@@ -52,16 +54,17 @@ class TopSettings:
     sort: Sort = "rate"
     totals: bool = False
     rows: int = 10
-    programs: Mapping[Direction, ProgramSettings] = field(
-        default_factory=lambda: {"ingress": ProgramSettings()}
+    programs: Programs = field(
+        default_factory=lambda: {Way("ingress", "queries"): ProgramSettings()}
     )
+    role: str = "server"
 
 
 class Shown:
     """An interface with its source and history."""
 
-    def __init__(self, name: str, hooks: Hooks) -> None:
-        self.source = Source(name, hooks)
+    def __init__(self, name: str, hooks: Hooks, role: str) -> None:
+        self.source = Source(name, hooks, role)
         self.history = History(WINDOW)
         self.notice = ""
         self._held: History | None = None
@@ -156,7 +159,7 @@ def run(settings: TopSettings) -> None:
         for name in settings.interfaces or choose(hooks):
             if not ours(hooks.link(name), hooks):
                 own.count(name, settings.programs, hooks, stack)
-            one = Shown(name, hooks)
+            one = Shown(name, hooks, settings.role)
             stack.callback(one.source.close)
             one.history.add(one.source.read())
             one.set_filter(settings.filter)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -18,14 +17,13 @@ from xdpdns.errors import AttachError, KernelError, MissingNeedError, OccupiedEr
 from xdpdns.hooks import Direction, Hooks, owner
 from xdpdns.loader import LoadedProgram
 from xdpdns.program import Compilation
+from xdpdns.roles import Programs
 from xdpdns.settings import ProgramSettings
 
 log = logging.getLogger(__name__)
 
 
-def count(
-    name: str, programs: Mapping[Direction, ProgramSettings], hooks: Hooks, stack: ExitStack
-) -> None:
+def count(name: str, programs: Programs, hooks: Hooks, stack: ExitStack) -> None:
     """Count on an interface until the stack unwinds.
 
     What arrives at XDP, in the driver where it can, or at TCX where somebody else has that hook;
@@ -39,28 +37,28 @@ def count(
     """
     kernel.require_root()
     wanted = {}
-    for direction, settings in programs.items():
+    for way, settings in programs.items():
         try:
-            wanted[direction] = _where(name, direction, settings, hooks)
+            wanted[way] = _where(name, way.direction, settings, hooks)
         except MissingNeedError as error:
-            if direction == "ingress":
+            if way.direction == "ingress":
                 raise
             log.debug("Only what arrives is counted: %s", error)
     compilations = {}
-    for direction, settings in wanted.items():
+    for way, settings in wanted.items():
         # They run at the same time.
-        compilations[direction] = Compilation(settings)
-        stack.callback(compilations[direction].close)
+        compilations[way] = Compilation(settings)
+        stack.callback(compilations[way].close)
     shared: dict[str, int] | None = None
-    for direction, settings in wanted.items():
-        program = LoadedProgram(compilations[direction].result(), settings, shared=shared)
+    for way, settings in wanted.items():
+        program = LoadedProgram(compilations[way].result(), settings, shared=shared)
         stack.callback(program.close)
         shared = program.maps
         if settings.hook == "xdp":
             index = hooks.check(name).index
             stack.callback(os.close, _at_xdp(name, index, program.fd))
         else:
-            attachment = hooks.attach(name, program.fd, "tcx", direction)
+            attachment = hooks.attach(name, program.fd, "tcx", way.direction)
             stack.callback(attachment.close)
 
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from xdpdns.errors import AttachError
 from xdpdns.hooks import Hooks
-from xdpdns.running import RunningProgram, not_running, ours, programs
+from xdpdns.running import RunningProgram, exchange, not_running, ours, programs
 from xdpdns.top.sums import Reading
 
 
@@ -34,13 +34,16 @@ class Where:
 class Source:
     """Reads what counts on one interface; each time it looks whether that is still the same.
 
+    Where queries and responses go both ways, it reads those of a role.
+
     It belongs to the thread of `hooks`. What it reads it leaves as it is.
     """
 
-    def __init__(self, name: str, hooks: Hooks) -> None:
+    def __init__(self, name: str, hooks: Hooks, role: str = "server") -> None:
         self.name = name
         self.where: Where | None = None
         self._hooks = hooks
+        self._role = role
         self._ids: tuple[int, ...] = ()
         self._programs: dict[str, RunningProgram] = {}
 
@@ -62,12 +65,11 @@ class Source:
         return Reading(now, tuple(one.info.id for one in self._programs.values()), sides)
 
     def _open(self) -> None:
-        """Open what is there now: for each side the program that sees packets first."""
+        """Open what is there now: for each side of the role the program that sees packets first."""
         self.close()
         with ExitStack() as stack:
             found = [stack.enter_context(one) for one in programs(self.name, self._hooks)]
-            for one in found:
-                self._programs.setdefault(one.side, one)
+            self._programs = exchange(found, self._role)
             for one in found:
                 if one not in self._programs.values():
                     one.close()
