@@ -22,7 +22,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from xdpdns import kernel, listen
-from xdpdns.errors import SupervisorError
+from xdpdns.errors import ListenError, SupervisorError
 from xdpdns.privileges import User, become, drop, reading_needs
 from xdpdns.roles import Programs, Way
 from xdpdns.service import Service
@@ -102,7 +102,13 @@ def _run(settings: AgentSettings, manager: ServiceManager, stack: ExitStack) -> 
     kernel.require_root()
     _allow_files()
     # Before anything is attached: whoever connects meanwhile waits. What follows needs no power.
-    listeners = listen.bind(settings.listen)
+    try:
+        listeners = listen.bind(settings.listen)
+    except ListenError:
+        with _undisturbed():
+            from xdpdns import preflight
+        preflight.look(settings)  # if there is more to say than that the port is taken
+        raise
     for listener in listeners:
         stack.callback(listener.close)
     with _undisturbed():
@@ -115,6 +121,8 @@ def _run(settings: AgentSettings, manager: ServiceManager, stack: ExitStack) -> 
 
     if settings.user is not None:
         become(settings.user)
+        if settings.web_config is not None:
+            settings.web_config.require_readable(settings.user)
     drop(*reading_needs())
     interfaces = Interfaces(settings.programs, settings.stats)
     stack.callback(interfaces.close)
@@ -173,7 +181,7 @@ async def _serve(
     async with server:
         loop.add_reader(supervisor, hear)
         for address in server.addresses:
-            log.info("Serving http://%s/metrics", address)
+            log.info("Serving %s", _url(address, settings.web_config))
         service.ready(interfaces.states())
         await stop.wait()
         loop.remove_reader(supervisor)
@@ -186,6 +194,14 @@ async def _serve(
     if failures:
         raise failures[0]
     return service.again
+
+
+def _url(address: str, web: WebConfigFile | None) -> str:
+    """Where the metrics are, and what a client needs for them."""
+    config = web.current() if web is not None else None
+    scheme = "https" if config is not None and config.tls else "http"
+    auth = ", with basic auth" if config is not None and config.users else ""
+    return f"{scheme}://{address}/metrics{auth}"
 
 
 def _allow_files() -> None:

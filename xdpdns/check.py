@@ -26,6 +26,7 @@ from xdpdns.loader import LoadedProgram
 from xdpdns.needs import Machine, Need
 from xdpdns.program import compile_program
 from xdpdns.settings import ProgramSettings
+from xdpdns.suggest import this_command
 from xdpdns.surroundings import Hint, hints
 
 
@@ -50,7 +51,7 @@ def check() -> Report:
     machine = look()
     folder = _bcc_folder()
     found = [
-        needs.permission(machine, _this_command()),
+        needs.permission(machine, this_command()),
         _architecture(),
         needs.kernel_version(machine),
         needs.bpf_syscall(machine, _map_error()),
@@ -94,12 +95,6 @@ def _devices() -> list[Device]:
         return devices()
     except KernelError:
         return []
-
-
-def _this_command() -> str:
-    """How to call us with certainty: root's PATH may not have what ours has."""
-    command = Path(sys.argv[0])
-    return str(command.absolute()) if command.name == "xdpdns" else f"{sys.executable} -m xdpdns"
 
 
 def _architecture() -> Need:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xdpdns import netns
+from xdpdns import kernel, netns
 from xdpdns.bpffs import mount
 from xdpdns.errors import OccupiedError
 from xdpdns.holders import Holders
@@ -187,10 +187,12 @@ def detach(name: str) -> list[str]:
     """Take every program of ours off an interface, unpin its counters, and say what was done.
 
     Raises:
+        MissingNeedError: not root.
         AttachError: the interface is absent.
         OccupiedError: an agent that runs counts there, and would attach again; or there is a
             program that isn't ours; it stays.
     """
+    kernel.require_root()
     with Hooks() as hooks:
         said = remove_stale(hooks)
         link = hooks.link(name)

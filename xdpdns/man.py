@@ -31,6 +31,9 @@ could not; the reason and its mend are on the standard error
 .TP
 2
 wrong usage
+.TP
+75
+an agent that is to be started anew, for new options
 .SH ENVIRONMENT
 .TP
 .B XDPDNS_COMMAND_OPTION

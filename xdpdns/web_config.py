@@ -6,6 +6,7 @@ are not served here are errors, not silence.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import re
 import ssl
@@ -28,6 +29,7 @@ from xdpdns.tls import (
 
 if TYPE_CHECKING:
     from xdpdns.marked_yaml import Node
+    from xdpdns.privileges import User
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +102,22 @@ class WebConfigFile:
                 self.read_again()
         return self._config
 
+    def require_readable(self, user: User) -> None:
+        """See that this process, which has become `user`, can read what it would read again.
+
+        Raises:
+            SettingsError: naming the first file that it can't.
+        """
+        for path in self._reader.needed:
+            try:
+                path.open("rb").close()
+            except OSError as error:
+                raise SettingsError(
+                    f"--user: the user {user.uid} can't read {path} ({error.strerror}), and so "
+                    f"could not take a change of it over: `setfacl -m u:{user.uid}:r {path}`, and "
+                    "x on the folders above it."
+                ) from error
+
     def read_again(self) -> None:
         """Read it now; what can't be used is logged, and what was goes on."""
         self._reader = _Reader(self._path)
@@ -116,11 +134,11 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._needed = [path]
+        self.needed = [path]
 
     def stamps(self) -> list[tuple[int, int, int] | None]:
         """Take what changes when a needed file does; None for one that isn't there."""
-        return [_stamp(path) for path in self._needed]
+        return [_stamp(path) for path in self.needed]
 
     def read(self) -> WebConfig:
         """Read it; raises SettingsError."""
@@ -153,6 +171,12 @@ class _Reader:
 
     def _users(self, node: Node | None) -> dict[str, bytes]:
         users: dict[str, bytes] = {}
+        if node is not None and importlib.util.find_spec("bcrypt") is None:
+            self._yaml.fail(
+                node,
+                "basic_auth_users needs bcrypt, which is not installed: "
+                "`pip install 'xdpdns[web]'`",
+            )
         for user, value in self._yaml.mapping(node).items():
             hashed = self._yaml.string(value)
             if not _BCRYPT.fullmatch(hashed):
@@ -237,7 +261,7 @@ class _Reader:
     def _file(self, node: Node) -> Path:
         """Resolve a path relative to the configuration's folder, and try to read the file."""
         path = self._path.parent / self._yaml.string(node)
-        self._needed.append(path)
+        self.needed.append(path)
         try:
             path.open("rb").close()
         except OSError as error:

@@ -51,6 +51,32 @@ def test_no_such_interface(lab: Lab) -> None:
     assert (code, "eth7" in sentence(stderr)) == (1, True), stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["eth0"], "The options can be used: eth0 would be counted at XDP, and served at :10530."),
+        (["e*", "--hook", "tcx"], "eth0 and others as they come would be counted at TCX"),
+        (["--all", "--exclude", "e*"], "no interface yet and others as they come would be"),
+    ],
+)
+def test_a_dry_run_says_what_would_be_done(lab: Lab, arguments: list[str], said: str) -> None:
+    done = lab.server.run([XDPDNS, "attach", *arguments, "--dry-run"])
+    assert said in sentence(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["eth7"], ["eth0", "eth7"], ["eth7*"], ["lo", "--netns", "eth7"]]
+)
+def test_what_is_absent_is_said_before_the_port_is(lab: Lab, arguments: list[str]) -> None:
+    """By a dry run, and where an agent has the port."""
+    code, stderr = attach(lab, *arguments, "--dry-run")
+    assert (code, "eth7" in sentence(stderr)) == (1, True), stderr
+    agent = Agent(lab)
+    done = lab.server.run([XDPDNS, "attach", *arguments], check=False, timeout=20)
+    assert (done.returncode, "eth7" in sentence(done.stderr)) == (1, True), done.stderr
+    agent.stop()
+
+
 def test_one_of_two_interfaces_is_not_there(lab: Lab) -> None:
     code, stderr = attach(lab, "eth0", "eth7")
     assert (code, "eth7" in sentence(stderr)) == (1, True), stderr
@@ -68,6 +94,33 @@ def test_no_root(lab: Lab) -> None:
     code, stderr = attach(lab, "eth0", prefix=NOBODY)
     assert code == 1
     assert "root" in sentence(stderr)
+
+
+@pytest.mark.parametrize("command", ["detach", "dump", "top"])
+def test_no_root_elsewhere(lab: Lab, command: str) -> None:
+    folder = Path("/sys/fs/bpf/xdpdns")
+    folder.mkdir(mode=0o700, exist_ok=True)  # as an `attach --keep` leaves it
+    done = lab.server.run([*NOBODY, XDPDNS, command, "eth0"], check=False, timeout=20)
+    assert (done.returncode, "root" in sentence(done.stderr)) == (1, True), done.stderr
+
+
+@pytest.mark.parametrize("dry", [False, True])
+def test_a_key_that_the_user_cannot_read(lab: Lab, dry: bool) -> None:
+    """Or it would be told when the certificate is renewed, and not sooner."""
+    cert = trustme.CA().issue_cert("localhost")
+    for folder in (lab.tmp, *lab.tmp.parents[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    cert.private_key_pem.write_to_path(lab.tmp / "key.pem")
+    cert.cert_chain_pems[0].write_to_path(lab.tmp / "cert.pem")
+    (lab.tmp / "key.pem").chmod(0o600)
+    web = lab.tmp / "web.yml"
+    web.write_text("tls_server_config:\n  key_file: key.pem\n  cert_file: cert.pem\n")
+    options = ["--user", "23456", "--web.config.file", str(web), *["--dry-run"] * dry]
+    code, stderr = attach(lab, "eth0", *options)
+    assert code == 2
+    last = stderr.splitlines()[-1]
+    assert "23456" in last
+    assert str(lab.tmp / "key.pem") in last
 
 
 @pytest.mark.parametrize(
@@ -179,7 +232,7 @@ def test_an_expired_certificate(lab: Lab, expired: bool) -> None:
     web.write_text("tls_server_config:\n  key_file: key.pem\n  cert_file: cert.pem\n")
     argv = [XDPDNS, "attach", "eth0", "--web.config.file", str(web), "--log-format", "json"]
     agent = lab.start(lab.server, argv, "agent")
-    agent.wait_until("the agent", lambda: "Serving" in agent.log)
+    agent.wait_until("the agent", lambda: "Serving https://" in agent.log, 30)
     argv = ["curl", "--silent", "--insecure", "https://127.0.0.1:10530/metrics"]
     assert "xdpdns_up" in lab.server.run(argv).stdout
     argv = ["curl", "--silent", "--cacert", str(lab.tmp / "cert.pem"), "https://127.0.0.1:10530/"]
@@ -267,7 +320,7 @@ def test_a_signal_while_it_starts_leaves_nothing(lab: Lab, number: int) -> None:
 def test_ctrl_c_during_the_imports_is_silent() -> None:
     """Whatever is being imported, whether by the command line or by the command."""
     began = time.monotonic()
-    argv = [XDPDNS, "attach", "--dry-run", "eth0"]
+    argv = [XDPDNS, "attach", "--dry-run", "lo"]
     subprocess.run(argv, check=True, capture_output=True)
     whole = time.monotonic() - began
     codes = set()

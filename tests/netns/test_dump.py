@@ -84,6 +84,18 @@ def test_every_format_has_every_query(lab: Lab, agent: Agent) -> None:
     assert "no xdpdns counts on eth0" in refused.stderr
 
 
+def test_an_interface_that_is_down(lab: Lab) -> None:
+    """It counts nothing, and dump says so as `/metrics` does."""
+    agent = Agent(lab)
+    lab.server.run(["ip", "link", "set", "eth0", "down"])
+    wait_until("the agent notices", lambda: agent.scrape().total("xdpdns_up") == 0)
+    text = Scrape(dump(lab, "eth0"))
+    for metric in ("xdpdns_up", "xdpdns_interface_down_info"):
+        assert [*text.select(metric)] == [*agent.scrape().select(metric)]
+    assert text.total("xdpdns_up") == 0
+    agent.stop()
+
+
 @pytest.mark.parametrize("form", ["influx", "graphite"])
 def test_a_store_takes_it(lab: Lab, agent: Agent, form: str) -> None:
     tools("victoria-metrics")

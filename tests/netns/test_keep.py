@@ -180,9 +180,17 @@ def test_a_second_agent_refuses(kept: Lab) -> None:
     agent = Agent(lab, "--keep")
     ours = lab.server.xdp_program()
     assert "another xdpdns counts on eth0" in refusal(lab, "--keep")
-    assert "eth0" in refusal(lab)
+    runs = f"runs as pid {agent.process.pid}: end that one first."
+    assert runs in refusal(lab)
+    for options in ((), ("--keep",)):  # rather than that it has the port
+        assert runs in refusal(lab, *options, "--web.listen-address", ":10530")
     assert lab.server.xdp_program() == ours
     assert agent.process.exited is None
+
+
+def test_what_was_kept_is_named_as_such(kept: Lab) -> None:
+    Agent(kept, "--keep").process.stop(signal.SIGINT)
+    assert "`xdpdns attach eth0 --keep` goes on from its counters" in refusal(kept)
 
 
 def test_another_mode_is_refused(kept: Lab) -> None:

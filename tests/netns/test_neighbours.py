@@ -106,6 +106,7 @@ def test_a_second_agent_is_refused(lab: Lab, hook: str) -> None:
         refused = lab.server.run([*argv, "--hook", hook], check=False)
         assert refused.returncode == 1
         assert "is being counted already" in refused.stderr
+        assert f"pid {agent.process.pid}: end that one first." in refused.stderr
         assert len(ingress(neighbours)) == 1
         assert neighbours.untouched()
         assert agent.process.stop() == 0

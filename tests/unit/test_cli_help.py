@@ -30,6 +30,12 @@ def test_examples_stand_on_lines_of_their_own(command: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("command", list(commands(main)), ids=" ".join)
+def test_defaults_are_shown_as_they_are_typed(command: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(main, [*command, "--help"], terminal_width=200)
+    assert "[default: (" not in " ".join(shown.output.split())
+
+
+@pytest.mark.parametrize("command", list(commands(main)), ids=" ".join)
 def test_a_name_is_the_same_in_the_environment_and_the_file(command: tuple[str, ...]) -> None:
     """`--web.listen-address` is XDPDNS_ATTACH_WEB_LISTEN_ADDRESS, and nothing shorter."""
     found: click.Command = main

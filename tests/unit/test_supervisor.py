@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from xdpdns import netns
-from xdpdns.errors import KernelError, MissingNeedError, OccupiedError, SupervisorError
+from xdpdns.errors import AttachError, KernelError, MissingNeedError, OccupiedError, SupervisorError
 from xdpdns.layout import Field, Layout
 from xdpdns.pins import stale
 from xdpdns.supervisor import watched
@@ -65,8 +65,9 @@ def test_the_loopback_has_to_be_named() -> None:
 
 def test_only_patterns_have_to_match_something() -> None:
     chosen = Selection.of(["eth*", "wlan?"], everything=True)
-    assert chosen.unmatched(["eth0"]) == ["wlan?"]
-    assert Selection.of([], everything=True).unmatched([]) == []
+    with pytest.raises(AttachError, match=r"no interface matches wlan\?:"):
+        chosen.require_matches(["eth0"])
+    Selection.of([], everything=True).require_matches([])
 
 
 # --- messages -----------------------------------------------------------------------------------

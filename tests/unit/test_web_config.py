@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -173,6 +174,13 @@ def test_a_file_that_is_not_there_or_not_utf8(tmp_path: Path) -> None:
     path.write_bytes(b"a: b\n\xff: c\n")
     with pytest.raises(SettingsError, match=r"web.yml, line 2: this is not UTF-8"):
         WebConfigFile(path)
+
+
+def test_users_need_bcrypt(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said at the start, and not to the first client."""
+    monkeypatch.setitem(sys.modules, "bcrypt", None)
+    with pytest.raises(SettingsError, match=r"line 2: .*pip install 'xdpdns\[web\]'"):
+        WebConfigFile(write(f"basic_auth_users:\n  alice: {HASH}\n"))
 
 
 def test_an_encrypted_key_is_an_error_not_a_prompt(write: Write, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ A module for each group of commands; what they do is imported when a command run
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,17 @@ class Commands(click.Group):
             # whoever read our output has enough of it
             sys.stderr.close()
             ctx.exit(1)
+        except OSError as error:
+            logging.getLogger("xdpdns").debug("Where it happened:", exc_info=True)
+            raise click.ClickException(_refused(error)) from error
+
+
+def _refused(error: OSError) -> str:
+    """What the system did not let us do, in a sentence."""
+    where = f"{error.filename}: " if error.filename is not None else ""
+    ours = isinstance(error, PermissionError) and os.geteuid() != 0
+    mend = "run as root" if ours else "the kernel log (`dmesg`) may say more"
+    return f"{where}{error.strerror or error}: {mend}."
 
 
 def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -105,7 +118,8 @@ def main(config: Path | None) -> None:
     An XDP program classifies every incoming packet and adds to a counter; nothing is copied to
     user space and no packet is changed. Start with `xdpdns check`, then `xdpdns attach eth0`.
 
-    Exit codes: 0 done, 1 could not, 2 wrong usage. Options can also be set in the environment, as
+    Exit codes: 0 done, 1 could not, 2 wrong usage, 75 an agent that is to be started anew.
+    Options can also be set in the environment, as
     XDPDNS_ATTACH_MODE=generic, and in a file, as `mode = "generic"` below `[attach]`; the command
     line comes before the environment, and that before the file.
     """

@@ -146,7 +146,8 @@ def _log(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Only see whether the options and the files that they name can be used, and end.",
+    help="Only see whether the options, and the files and interfaces that they name, can be used, "
+    "say so and end.",
 )
 @program_options
 def attach(
@@ -227,6 +228,9 @@ def attach(
         recheck=lambda: problems(file) if (file := in_use()) else (),
     )
     if dry_run:
+        from xdpdns import preflight
+
+        click.echo(preflight.dry_run(settings))
         return
     try:
         again = app.run(settings)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xdpdns.cli.options import output_option, print_json
-from xdpdns.cli.types import ListenAddress
+from xdpdns.cli.types import ListenAddress, Number
 
 if TYPE_CHECKING:
     from xdpdns.listen import Address
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 @click.command(short_help="Show everything on private namespaces with real queries.")
 @click.option(
     "--rate",
-    type=click.FloatRange(1, 10_000),
+    type=Number(1, 10_000),
     default=500,
     show_default=True,
     help="Packets a second.",
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.5),
+    type=Number(0.5),
     help="How long to run.  [default: until Ctrl-C]",
 )
 @click.option(

@@ -8,18 +8,18 @@ from pathlib import Path
 import click
 
 from xdpdns.cli.options import netns_option
-from xdpdns.cli.types import InterfaceName
+from xdpdns.cli.types import InterfaceName, Number, WholeNumber
 
 OUTPUTS = ("prometheus", "openmetrics", "json", "csv", "influx", "graphite", "dsc-xml")
 
 interval_option = click.option(
     "--interval",
-    type=click.FloatRange(min=0.1),
+    type=Number(min=0.1),
     metavar="SECONDS",
     help="Go on, once every so many seconds, until Ctrl-C.  [default: once]",
 )
 count_option = click.option(
-    "--count", type=click.IntRange(min=1), metavar="N", help="With --interval: end after so many."
+    "--count", type=WholeNumber(min=1), metavar="N", help="With --interval: end after so many."
 )
 
 

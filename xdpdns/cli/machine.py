@@ -17,6 +17,7 @@ from xdpdns.cli.options import (
     program_settings,
     role_option,
 )
+from xdpdns.cli.types import WholeNumber
 
 
 @click.command(short_help="Show what is attached where, since when, at what cost.")
@@ -52,7 +53,8 @@ def status(netns: str | None, output: str) -> None:
 @exact_edns_option
 @click.option(
     "--cpus",
-    type=click.IntRange(1, 8192),
+    type=WholeNumber(1, 8192),
+    metavar="N",
     help="CPUs of the machine that is planned for.  [default: those of this one]",
 )
 def plan(output: str, role: str, exact_edns: bool, cpus: int | None, **options: Any) -> None:

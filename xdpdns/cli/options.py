@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
@@ -16,6 +16,12 @@ from xdpdns.settings import ProgramSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+def comma_list(values: Iterable[str | int]) -> str:
+    """A default as it would be typed; click shows one of any other kind in its own way."""
+    return ",".join(map(str, values))
+
+
 responses_option = click.option(
     "--responses/--no-responses",
     default=True,
@@ -25,7 +31,7 @@ responses_option = click.option(
 response_labels_option = click.option(
     "--response-labels",
     type=Names(vocab.RESPONSE_DIMENSIONS),
-    default=",".join(roles.RESPONSE_LABELS),
+    default=comma_list(roles.RESPONSE_LABELS),
     show_default=True,
     metavar="LIST",
     help=f"The labels of responses, from {','.join(vocab.RESPONSE_DIMENSIONS)}.",
@@ -109,8 +115,8 @@ port_option = click.option(
     "--port",
     type=Numbers(),
     callback=_check,
-    default=ProgramSettings().ports,
-    show_default="53",
+    default=comma_list(ProgramSettings().ports),
+    show_default=True,
     help=f"Destination ports that carry DNS, up to {vocab.MAX_PORTS}, with commas.",
 )
 
@@ -124,8 +130,8 @@ def program_options(command: F) -> F:
             "--encrypted",
             type=NamesOrNone([*vocab.ENCRYPTED, "none"]),
             callback=_check,
-            default=default.encrypted,
-            show_default=",".join(default.encrypted),
+            default=comma_list(default.encrypted),
+            show_default=True,
             metavar="LIST|none",
             help="Encrypted transports whose packets are an outcome of their own, told by the "
             "port: dot (853/TCP), doq (853/UDP), doh3 (443/UDP).",
@@ -134,16 +140,16 @@ def program_options(command: F) -> F:
             "--labels",
             type=Names(vocab.DIMENSIONS),
             callback=_check,
-            default=default.labels,
-            show_default=",".join(vocab.DIMENSIONS),
+            default=comma_list(default.labels),
+            show_default=True,
             help="Dimensions of a row. One that is left out costs nothing, and sums over it.",
         ),
         click.option(
             "--edns-edges",
             type=Numbers(),
             callback=_check,
-            default=default.edns_edges,
-            show_default="1232,1400,1500",
+            default=comma_list(default.edns_edges),
+            show_default=True,
             help="EDNS sizes that part the buckets of the `edns` label.",
         ),
         click.option(

@@ -8,7 +8,7 @@ import click
 
 from xdpdns.cli.dump import count_option
 from xdpdns.cli.options import log_to_stderr, netns_option
-from xdpdns.cli.types import InterfaceName
+from xdpdns.cli.types import InterfaceName, Number
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 )
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.1),
+    type=Number(min=0.1),
     default=60.0,
     show_default=True,
     metavar="SECONDS",

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from xdpdns.cli.options import netns_option, output_option, port_option, print_json
-from xdpdns.cli.types import InterfaceName
+from xdpdns.cli.types import InterfaceName, Number, WholeNumber
 
-_share = click.FloatRange(0, 1)
+_share = Number(0, 1)
 
 
 @click.command(short_help="Look at N packets: who asks, who answers, is somebody throttled?")
@@ -18,19 +18,20 @@ _share = click.FloatRange(0, 1)
 @click.option(
     "-c",
     "--count",
-    type=click.IntRange(1, (1 << 64) - 2),
+    type=WholeNumber(1, (1 << 64) - 2),
     metavar="N",
     help="End after so many packets, both ways together and DNS or not: exactly so many.",
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.1, 86400),
+    type=Number(0.1, 86400),
     metavar="T",
     help="End after so long; with --count whichever comes first.  [default: 10 without --count]",
 )
 @click.option(
     "--top",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
+    metavar="N",
     default=10,
     show_default=True,
     help="How many clients and servers to show.",
@@ -43,7 +44,8 @@ _share = click.FloatRange(0, 1)
 )
 @click.option(
     "--max-addresses",
-    type=click.IntRange(1, 1 << 22),
+    type=WholeNumber(1, 1 << 22),
+    metavar="N",
     default=65536,
     show_default=True,
     help="Room in the kernel for addresses; what has none is counted together.",
@@ -71,7 +73,8 @@ _share = click.FloatRange(0, 1)
 )
 @click.option(
     "--min-messages",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
+    metavar="N",
     default=50,
     show_default=True,
     help="Messages that a verdict needs; with fewer it is neither yes nor no.",

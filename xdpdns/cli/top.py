@@ -18,19 +18,19 @@ from xdpdns.cli.options import (
     responses_option,
     role_option,
 )
-from xdpdns.cli.types import InterfaceName
+from xdpdns.cli.types import InterfaceName, Number, WholeNumber
 
 
 @click.command(short_help="Show what is being counted right now: rates and shares.")
 @click.argument("interfaces", nargs=-1, type=InterfaceName(), metavar="[IFACE]...")
 @click.option(
     "--interval",
-    type=click.FloatRange(0.1, 3600),
+    type=Number(0.1, 3600),
     default=1.0,
     show_default=True,
     help="Seconds between two looks.",
 )
-@click.option("--count", type=click.IntRange(1), help="End after so many intervals.")
+@click.option("--count", type=WholeNumber(1), metavar="N", help="End after so many intervals.")
 @click.option("--once", is_flag=True, help="The same as --count 1.")
 @click.option(
     "--output",
@@ -53,7 +53,8 @@ from xdpdns.cli.types import InterfaceName
 @click.option("--totals", is_flag=True, help="Counts since the program was loaded, not rates.")
 @click.option(
     "--rows",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
+    metavar="N",
     default=10,
     show_default=True,
     help="How many rows of each table, as text.",

@@ -51,6 +51,18 @@ class NamespaceName(click.ParamType[str]):
         return _begin_with(incomplete, names_in(_NAMESPACES))
 
 
+class WholeNumber(click.IntRange):
+    """Within bounds; click's own name of it is no word for people."""
+
+    name = "whole number"
+
+
+class Number(click.FloatRange):
+    """Within bounds, as WholeNumber."""
+
+    name = "number"
+
+
 class CommaList(click.ParamType[T]):
     """Values separated by commas; completes each to one of `choices`.
 

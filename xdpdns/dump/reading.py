@@ -11,6 +11,7 @@ from typing import TypeVar
 from xdpdns import catalogue
 from xdpdns.errors import AttachError, NotRunningError
 from xdpdns.families import AgentState, Family, InterfaceState, agent_families, families
+from xdpdns.hooks import Hooks
 from xdpdns.netns import enter, in_thread
 from xdpdns.running import counted, not_running, programs
 
@@ -65,20 +66,23 @@ def read(interfaces: Iterable[str], previous: Reading | None = None) -> Reading:
 def _programs(interface: str) -> list[tuple[InterfaceState, float]]:
     """What each program of ours has counted there, and when it was loaded, in seconds since boot.
 
-    Of two programs for one way, as while one takes over from another, the first is read.
+    Of two programs for one direction, as while one takes over from another, the first is read.
     """
     with ExitStack() as stack:
-        found = [stack.enter_context(program) for program in programs(interface)]
+        hooks = stack.enter_context(Hooks())
+        up = hooks.link(interface).up
+        found = [stack.enter_context(program) for program in programs(interface, hooks)]
         if not found:
             raise not_running(interface)
-        chosen = {program.way: program for program in reversed(found)}
+        chosen = {program.direction: program for program in reversed(found)}
         return [
             (
                 InterfaceState(
                     interface,
-                    up=True,
+                    up=up,
+                    reason="" if up else "down",
+                    detail="" if up else f"{interface} is down: no packets arrive until it is up.",
                     direction=program.direction,
-                    side=program.side,
                     mode=program.mode,
                     program_id=program.info.id,
                     snapshot=program.snapshot(),

@@ -52,11 +52,17 @@ def taken(link: Link, ident: int, mode: str) -> str:
 
 
 def counted_already(interface: str, ident: int, where: str) -> str:
-    """Why a second xdpdns is refused."""
-    return (
-        f"{interface} is being counted already ({describe(ident)}, {where}): by an xdpdns that "
-        f"still runs, or was killed; `xdpdns detach {interface}` removes it."
-    )
+    """Why a second xdpdns is refused: the first one runs, was kept, or was killed."""
+    if running := Holders(seconds=_MOST_SECONDS).of(ident):
+        why = f"by the xdpdns that runs as pid {running[0].pid}: end that one first."
+    elif pins(ident):
+        why = (
+            f"by what `attach --keep` left: `xdpdns attach {interface} --keep` goes on from its "
+            f"counters, `xdpdns detach {interface}` removes them."
+        )
+    else:
+        why = f"by an xdpdns that was killed: `xdpdns detach {interface}` removes its program."
+    return f"{interface} is being counted already ({describe(ident)}, {where}) {why}"
 
 
 def describe(ident: int) -> str:

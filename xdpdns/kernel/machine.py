@@ -8,6 +8,7 @@ import resource
 from pathlib import Path
 
 from xdpdns.errors import MissingNeedError
+from xdpdns.suggest import this_command
 
 _CAP_NET_ADMIN, _CAP_PERFMON, _CAP_BPF, _CAP_SYS_ADMIN = 12, 38, 39, 21
 
@@ -42,9 +43,10 @@ def require_root() -> None:
     """
     missing = missing_capabilities()
     if missing:
+        are, them = ("is", "it") if len(missing) == 1 else ("are", "them")
         raise MissingNeedError(
-            f"not permitted, {' and '.join(missing)} missing: run as root (`sudo xdpdns ...`), or "
-            "with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.",
+            f"{' and '.join(missing)} {are} missing: run as root (`sudo {this_command()} ...`), or "
+            f"give the process {them}.",
             errno.EPERM,
         )
 

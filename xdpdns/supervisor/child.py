@@ -195,12 +195,8 @@ class Supervision:
         privileges.drop(privileges.CAP_NET_ADMIN, *needs, *privileges.reading_needs())
 
     def _reserve(self) -> None:
-        links = self._hooks.links() if self._selection.grows else []
-        for pattern in self._selection.unmatched([link.name for link in links]):
-            raise AttachError(
-                f"no interface matches {pattern}: `ip -brief link` lists those there are; "
-                "`--all` waits for the first."
-            )
+        if self._selection.grows:
+            self._selection.require_matches([link.name for link in self._hooks.links()])
         for name in self._selection.names:
             self._add(name, optional=False).reserve()
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from xdpdns.errors import AttachError
+
 LOOPBACK = "lo"
 
 
@@ -49,12 +51,18 @@ class Selection:
             and not any(fnmatchcase(name, pattern) for pattern in self.excluded)
         )
 
-    def unmatched(self, names: Sequence[str]) -> list[str]:
-        """The patterns that none of the names match; never --all's."""
-        patterns = self.patterns[:-1] if self.everything else self.patterns
-        return [
-            pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)
-        ]
+    def require_matches(self, names: Sequence[str]) -> None:
+        """See that each pattern but --all's matches one of these names.
+
+        Raises:
+            AttachError: naming the first that doesn't.
+        """
+        for pattern in self.patterns[:-1] if self.everything else self.patterns:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise AttachError(
+                    f"no interface matches {pattern}: `ip -brief link` lists those there are; "
+                    "`--all` waits for the first."
+                )
 
 
 def is_pattern(text: str) -> bool:
