@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -333,6 +336,25 @@ def test_two_samples_at_once(lab: Lab) -> None:
     assert founds[0]["server"]["queries"] == 40
 
 
+def test_a_second_sample_at_clsact(lab: Lab) -> None:
+    """Refused; and the command that it names takes off what nobody is left to take off."""
+    start_nsd(lab)
+    sample = start(lab, lab.server, "--seconds", "100", "--hook", "clsact")
+    [child] = Path(f"/proc/{sample.pid}/task/{sample.pid}/children").read_text().split()
+    before = at(lab.server)
+    argv = [XDPDNS, "sample", "eth0", "--seconds", "0.1", "--hook", "clsact"]
+    refused = lab.server.run(argv, check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "a sample is being taken at clsact of eth0 already" in refused.stderr
+    assert at(lab.server) == before
+    os.kill(int(child), signal.SIGKILL)
+    sample.kill()
+    assert at(lab.server) == before
+    lab.server.run(["bash", "-ec", refused.stderr.split("`")[1]])
+    assert at(lab.server) == []
+    assert lab.server.run(argv).stdout.startswith("eth0: 0 packets")
+
+
 def test_more_clients_than_the_table_has_room_for(lab: Lab) -> None:
     sample = start(
         lab, lab.server, "-c", "300", "--max-addresses", "20", "--top", "5", "--port", "53,5300"
@@ -439,6 +461,32 @@ def test_loopback_and_text_in_a_pipe(lab: Lab) -> None:
     assert "silent yes 0.0% = 0% 0 answers left, 30 queries came" in lines
     assert "silent: this machine answers nobody" in sample.log
     assert "\x1b" not in sample.log
+
+
+def test_a_message_in_pieces(lab: Lab) -> None:
+    """A driver may leave a packet in pieces, of which a program at TC sees the first alone."""
+
+    def make() -> int:
+        fd = os.open("/dev/net/tun", os.O_RDWR)
+        flags = 0x0002 | 0x1000 | 0x0010 | 0x0020  # IFF_TAP, IFF_NO_PI, IFF_NAPI, IFF_NAPI_FRAGS
+        fcntl.ioctl(fd, 0x400454CA, struct.pack("16sH22x", b"tap0", flags))  # TUNSETIFF
+        return fd
+
+    tap = lab.server.inside(make)
+    try:
+        lab.server.run(["ip", "link", "set", "tap0", "addrgenmode", "none", "up"])
+        sample = start(lab, lab.server, "-c", "40", interface="tap0")
+        for dns in (p.dns_query("www.example", p.ANY), p.dns_query("www.example", qr=1)):
+            for frame in (p.frame4(dns), p.frame6(dns)):
+                for size in range(14, 24):
+                    pieces = [frame[:14], frame[14:60], frame[60 : 60 + size], frame[60 + size :]]
+                    os.writev(tap, [piece for piece in pieces if piece])
+        found = result(sample)
+    finally:
+        os.close(tap)
+    adds_up(found)
+    assert found["in"]["queries"] == found["in"]["any_queries"] == 20
+    assert found["in"]["other_dns"] == 20  # answers that don't come from the port
 
 
 def test_on_a_terminal(lab: Lab) -> None:

@@ -20,9 +20,9 @@ from typing import BinaryIO
 from pyroute2 import IPRoute
 
 from xdpdns import bpf_link
-from xdpdns.errors import AttachError, KernelError, MissingNeedError, XdpdnsError
+from xdpdns.errors import AttachError, KernelError, MissingNeedError, OccupiedError, XdpdnsError
 from xdpdns.hooks import Attachment, Direction, Hook, Link
-from xdpdns.hooks.clsact import Clsact
+from xdpdns.hooks.clsact import PRIORITY, Clsact
 from xdpdns.netns import in_thread
 
 HANDLE = 0x78647361
@@ -94,6 +94,15 @@ def _at_clsact(link: Link, programs: Mapping[Direction, int]) -> Iterator[None]:
         time.sleep(_GRACE)
 
 
+def _occupied(link: Link) -> OccupiedError:
+    mend = f"for way in ingress egress; do tc filter del dev {link.name} $way"
+    return OccupiedError(
+        f"a sample is being taken at clsact of {link.name} already: wait for its end; or, if that "
+        "was killed together with its child, take off what it left: "
+        f"`{mend} protocol all prio {PRIORITY} handle {HANDLE:#x} bpf; done`."
+    )
+
+
 def _answer(answers: BinaryIO) -> XdpdnsError | None:
     """What the child says."""
     try:
@@ -126,6 +135,8 @@ def _attached(link: Link, programs: Mapping[Direction, int], parent: socket.sock
                 done.append(clsact.attach(link, program, direction, "auto"))
             parent.sendall(pickle.dumps(None))
             parent.recv(1)
+        except OccupiedError:
+            parent.sendall(pickle.dumps(_occupied(link)))
         except XdpdnsError as error:
             parent.sendall(pickle.dumps(error))
         finally:
