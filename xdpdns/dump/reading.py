@@ -66,7 +66,7 @@ def read(interfaces: Iterable[str], previous: Reading | None = None) -> Reading:
 def _programs(interface: str) -> list[tuple[InterfaceState, float]]:
     """What each program of ours has counted there, and when it was loaded, in seconds since boot.
 
-    Of two programs for one direction, as while one takes over from another, the first is read.
+    Of two programs for one way, as while one takes over from another, the first is read.
     """
     with ExitStack() as stack:
         hooks = stack.enter_context(Hooks())
@@ -74,7 +74,7 @@ def _programs(interface: str) -> list[tuple[InterfaceState, float]]:
         found = [stack.enter_context(program) for program in programs(interface, hooks)]
         if not found:
             raise not_running(interface)
-        chosen = {program.direction: program for program in reversed(found)}
+        chosen = {program.way: program for program in reversed(found)}
         return [
             (
                 InterfaceState(
@@ -83,6 +83,7 @@ def _programs(interface: str) -> list[tuple[InterfaceState, float]]:
                     reason="" if up else "down",
                     detail="" if up else f"{interface} is down: no packets arrive until it is up.",
                     direction=program.direction,
+                    side=program.side,
                     mode=program.mode,
                     program_id=program.info.id,
                     snapshot=program.snapshot(),
