@@ -31,7 +31,7 @@ from tests.netns.lab import (
     wait_until,
 )
 from tests.netns.terminal import Terminal
-from tests.netns.test_at_tc import send_frames
+from tests.netns.test_at_tc import send_frames, tagged
 from tests.schemas import valid
 from xdpdns import kernel
 from xdpdns.errors import KernelError
@@ -461,6 +461,20 @@ def test_loopback_and_text_in_a_pipe(lab: Lab) -> None:
     assert "silent yes 0.0% = 0% 0 answers left, 30 queries came" in lines
     assert "silent: this machine answers nobody" in sample.log
     assert "\x1b" not in sample.log
+
+
+def test_vlans(lab: Lab) -> None:
+    """The outermost tag lies beside the frame by then; the third is one too many."""
+    sample = start(lab, lab.server, "-c", "16")
+    datagram = p.udp(p.dns_query("www.example"))
+    stacks = ((), (p.DOT1Q,), (p.DOT1AD, p.DOT1Q), (p.DOT1AD, p.DOT1Q, p.DOT1Q))
+    packets = ((p.IPV4, p.ipv4(datagram)), (p.IPV6, p.ipv6(datagram)))
+    frames = [tagged(packet, kind, *tags) for kind, packet in packets for tags in stacks]
+    send_frames(lab, frames * 2)
+    found = result(sample)
+    adds_up(found)
+    assert (found["in"]["queries"], found["in"]["other_packets"]) == (12, 4)
+    assert {one["queries"] for one in found["server"]["clients"]} == {6}
 
 
 def test_a_message_in_pieces(lab: Lab) -> None:
