@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from xdpdns.container import Kind, kind_of
+from xdpdns.container import Kind, kind_of, let_through
 from xdpdns.distro import Distro
 
 OLDEST = (5, 10)
@@ -145,10 +145,7 @@ def bpf_syscall(machine: Machine, error: int | None) -> Need:
     if error == errno.EPERM and (machine.missing or machine.user_namespace):
         return Need(name, None, "refused for want of permission")
     if error in (errno.EPERM, errno.ENOSYS) and machine.filtered:
-        found = "refused by a seccomp filter"
-        if machine.kind is not None:
-            return Need(name, False, found, machine.kind.system_call)
-        return Need(name, False, found, "in the systemd unit: SystemCallFilter=bpf")
+        return Need(name, False, "refused by a seccomp filter", let_through(machine.container))
     if error == errno.ENOSYS:
         mend = f"a kernel with CONFIG_BPF_SYSCALL=y: {machine.distro.kernel}"
         return Need(name, False, "absent", machine.on_host(mend) if machine.container else mend)

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from xdpdns import vocab
+from xdpdns import kernel, vocab
 from xdpdns.errors import CompileError, MissingNeedError, XdpdnsError
 from xdpdns.kernel import PSEUDO_MAP_FD, MapSpec
 from xdpdns.layout import Field, Layout
@@ -195,6 +195,8 @@ def _explain(error: BaseException, said_reader: int) -> XdpdnsError:
         said = os.read(said_reader, 1 << 16).decode(errors="replace")
     except BlockingIOError:
         said = ""
+    if kernel.refused_by_filter():
+        return kernel.refusal("create BPF maps")
     if "Operation not permitted" in said or isinstance(error, PermissionError):
         return MissingNeedError(
             "the kernel does not permit to create BPF maps: run as root, or with CAP_BPF, "

@@ -14,7 +14,7 @@ import pytest
 
 from tests.netns.foreign import by_bpftool
 from tests.netns.lab import Lab
-from xdpdns import devices
+from xdpdns import container, devices
 
 CHECK = [sys.executable, "-m", "xdpdns", "check"]
 
@@ -73,8 +73,8 @@ def test_in_a_user_namespace() -> None:
     assert needs(report)["bpf system call"] is None
 
 
-@pytest.mark.parametrize("answer", [errno.EPERM, errno.ENOSYS])
-def test_behind_a_seccomp_filter(answer: int) -> None:
+def behind_a_filter(answer: int, *arguments: str) -> list[str]:
+    """A command line of xdpdns, for which a seccomp filter answers bpf(2) with this errno."""
     # struct sock_filter: load the system call's number; bpf(2) is answered, others are allowed
     script = f"""
 import ctypes, os, struct, sys
@@ -88,7 +88,24 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
 assert libc.prctl(22, 2, program, 0, 0) == 0  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
 os.execv(sys.executable, [sys.executable, "-m", "xdpdns", *sys.argv[1:]])
 """
-    code, report = said([sys.executable, "-c", script, "check"])
+    return [sys.executable, "-c", script, *arguments]
+
+
+@pytest.mark.parametrize("answer", [errno.EPERM, errno.ENOSYS])
+@pytest.mark.parametrize(
+    "arguments", [("attach", "lo"), ("top", "--once", "lo"), ("status",), ("replay", "/dev/null")]
+)
+def test_a_seccomp_filter_is_named(lab: Lab, answer: int, arguments: tuple[str, ...]) -> None:
+    done = lab.server.run(behind_a_filter(answer, *arguments), check=False)
+    assert done.returncode == 1
+    assert "a seccomp filter forbids bpf(2), which xdpdns needs to" in done.stderr
+    assert container.let_through(container.container()) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("answer", [errno.EPERM, errno.ENOSYS])
+def test_behind_a_seccomp_filter(answer: int) -> None:
+    code, report = said(behind_a_filter(answer, "check"))
     assert (code, report["met"]) == (1, False)
     [call] = [need for need in report["needs"] if need["need"] == "bpf system call"]
     assert (call["met"], call["found"]) == (False, "refused by a seccomp filter")

@@ -49,7 +49,7 @@ from xdpdns.kernel.programs import (
     prog_load,
     stats_enabled,
 )
-from xdpdns.kernel.syscall import pin, pinned, syscall_number
+from xdpdns.kernel.syscall import pin, pinned, refusal, refused_by_filter, syscall_number
 
 __all__ = [
     "MAP_ANY",
@@ -86,6 +86,8 @@ __all__ = [
     "prog_fd",
     "prog_info",
     "prog_load",
+    "refusal",
+    "refused_by_filter",
     "require_root",
     "stats_enabled",
     "syscall_number",

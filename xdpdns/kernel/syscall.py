@@ -8,10 +8,13 @@ import os
 import platform
 import struct
 
+from xdpdns import container
 from xdpdns.errors import KernelError, MissingNeedError
+from xdpdns.kernel.machine import missing_capabilities
 
 # enum bpf_cmd
 _OBJ_PIN, _OBJ_GET, _OBJ_GET_INFO_BY_FD = 6, 7, 15
+_NO_COMMAND = 0x7FFFFFFF
 
 _SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
 
@@ -52,6 +55,8 @@ def bpf(command: int, attr: bytes | ctypes.Array[ctypes.c_char], what: str) -> i
 
 def error_of(number: int, what: str) -> KernelError:
     """The error for an errno; `what` is what could not be done, as in "read a map"."""
+    if number in (errno.EPERM, errno.ENOSYS) and refused_by_filter():
+        return refusal(what, number)
     if number == errno.EPERM:
         return MissingNeedError(
             f"the kernel does not permit to {what}: run as root, or with CAP_BPF, CAP_NET_ADMIN "
@@ -59,6 +64,26 @@ def error_of(number: int, what: str) -> KernelError:
             number,
         )
     return KernelError(f"could not {what}: {os.strerror(number)}.", number)
+
+
+def refused_by_filter() -> bool:
+    """Whether a seccomp filter answers bpf(2) in the kernel's place, as containers' often do.
+
+    It is asked for a command that there is none of: to those who have CAP_BPF the kernel itself
+    says EINVAL, so what else is said is not the kernel's.
+    """
+    if not container.filtered() or missing_capabilities() or container.in_user_namespace():
+        return False
+    syscall(syscall_number(), _NO_COMMAND, ctypes.create_string_buffer(ATTR_SIZE), ATTR_SIZE)
+    return ctypes.get_errno() in (errno.EPERM, errno.ENOSYS)
+
+
+def refusal(what: str, number: int = errno.EPERM) -> MissingNeedError:
+    """The error where refused_by_filter(); `what` as for error_of()."""
+    mend = container.let_through(container.container())
+    return MissingNeedError(
+        f"a seccomp filter forbids bpf(2), which xdpdns needs to {what}: {mend}.", number
+    )
 
 
 def address(memory: ctypes.Array[ctypes.c_char]) -> int:
