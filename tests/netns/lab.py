@@ -40,6 +40,9 @@ SERVER4, SERVER6 = "192.0.2.1", "2001:db8::1"
 CLIENT4, CLIENT6 = "192.0.2.2", "2001:db8::2"
 SERVER_MAC, CLIENT_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"
 
+PATIENCE = 60.0
+"""Seconds to wait for what comes in less than one, unless the machine is busy with other things."""
+
 T = TypeVar("T")
 
 _NUMBERS = itertools.count()
@@ -47,7 +50,7 @@ _CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def wait_until(what: str, check: Callable[[], T], timeout: float = 10.0) -> T:
+def wait_until(what: str, check: Callable[[], T], timeout: float = PATIENCE) -> T:
     """The first true value of `check()`, asked every 20 ms; TimeoutError names `what`."""
     deadline = time.monotonic() + timeout
     while True:
@@ -241,7 +244,7 @@ class Process:
         """Its exit code; None while it runs."""
         return self._popen.poll()
 
-    def wait_until(self, what: str, check: Callable[[], bool], timeout: float = 10.0) -> None:
+    def wait_until(self, what: str, check: Callable[[], bool], timeout: float = PATIENCE) -> None:
         """Wait for `check()`; the program's early end or a time-out raises with its log."""
 
         def ready() -> bool:
@@ -254,7 +257,7 @@ class Process:
         except TimeoutError as error:
             raise TimeoutError(f"{error}: {self.log}") from None
 
-    def stop(self, number: int = signal.SIGINT, timeout: float = 10.0) -> int:
+    def stop(self, number: int = signal.SIGINT, timeout: float = PATIENCE) -> int:
         """Send a signal and wait; the exit code (negative: died of that signal)."""
         if self.exited is None:
             self._popen.send_signal(number)

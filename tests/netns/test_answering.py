@@ -43,6 +43,8 @@ ns.sub 60 IN A 192.0.2.90
     + "\n"
 }
 
+pytestmark = pytest.mark.alone  # times of microseconds, and rates
+
 PAIRING = "xdpdns_response_pairing_total"
 
 Answer = tuple[str, ...]

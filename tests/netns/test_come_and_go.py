@@ -75,6 +75,7 @@ def occupied(pid: int) -> tuple[int, int]:
     return len(list(Path(f"/proc/{pid}/fd").iterdir())), int(resident)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("options", [(), ("--keep",), ("--hook", "tcx"), ("--hook", "clsact")])
 def test_twenty_times_deleted_and_made_again(tidy: Lab, options: tuple[str, ...]) -> None:
     lab = tidy

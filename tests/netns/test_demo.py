@@ -91,6 +91,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
         demo.held.close()
 
 
+@pytest.mark.alone  # the rate, and the shares
 def test_sent_is_counted(tmp_path: Path) -> None:
     argv = [*DEMO, "--seconds", "5", "--rate", "1000", "--output", "json"]
     done = subprocess.run(argv, text=True, capture_output=True, timeout=60)

@@ -77,7 +77,7 @@ def refusal(lab: Lab, *options: str) -> str:
     return done.stderr.splitlines()[-1]
 
 
-@pytest.mark.timeout(60 + 15 * ENDS)
+@pytest.mark.timeout(120 + 30 * ENDS)
 @pytest.mark.parametrize("mode", ["native", "generic"])
 def test_restarts_and_kills_under_load_lose_nothing(kept: Lab, mode: str) -> None:
     lab = kept
@@ -86,7 +86,7 @@ def test_restarts_and_kills_under_load_lose_nothing(kept: Lab, mode: str) -> Non
     agent = Agent(lab, "--keep", "--mode", mode)
     start = time.monotonic() - began
     first = lab.server.xdp_program()
-    perf = load(lab, 30 + 15 * ENDS)
+    perf = load(lab, 60 + 30 * ENDS)
     process = agent.process
     chance = random.Random(4)
     ends = [signal.SIGTERM] * ENDS + [signal.SIGKILL] * ENDS

@@ -166,6 +166,7 @@ def test_keys(lab: Lab, counted: tuple[Agent, Sequence[Query]]) -> None:
         wait_until("the end", lambda: terminal.exit_code == 0)
 
 
+@pytest.mark.alone
 def test_rates_of_a_steady_load(lab: Lab, counted: tuple[Agent, Sequence[Query]]) -> None:
     """Every interval's counts are what the totals grew by, and rates are those by its seconds."""
     argv = [*TOP, "--output", "json", "--interval", "0.5", "--count", "6"]
@@ -267,6 +268,7 @@ def test_the_agent_is_left_as_it_was(lab: Lab, counted: tuple[Agent, Sequence[Qu
     assert state(lab, agent) == before
 
 
+@pytest.mark.alone
 def test_cost(lab: Lab, counted: tuple[Agent, Sequence[Query]]) -> None:
     """Printed; the bound only catches a mistake, such as a loop that doesn't wait."""
 

@@ -331,6 +331,7 @@ def test_silent_connections_are_closed_silently() -> None:
         assert answer.count(b"HTTP/1.1") == 1
 
 
+@pytest.mark.alone
 def test_a_reader_that_does_not_read_is_cut_off() -> None:
     rows: dict[tuple[str, ...], int] = {(f"{i:0>60}",): i for i in range(60000)}
     with serving(counting=Counting([state(rows, ("tld",))]), limits=BRIEF) as server:
