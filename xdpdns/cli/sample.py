@@ -18,7 +18,7 @@ _share = Number(0, 1)
 @click.option(
     "-c",
     "--count",
-    type=WholeNumber(1, (1 << 64) - 2),
+    type=WholeNumber(1, 10**12),
     metavar="N",
     help="End after so many packets, both ways together and DNS or not: exactly so many.",
 )
@@ -53,6 +53,7 @@ _share = Number(0, 1)
 @click.option(
     "--throttle-ratio",
     type=_share,
+    metavar="SHARE",
     default=0.8,
     show_default=True,
     help="`throttled` if fewer answers leave for each query that came.",
@@ -60,6 +61,7 @@ _share = Number(0, 1)
 @click.option(
     "--unanswered-ratio",
     type=_share,
+    metavar="SHARE",
     default=0.8,
     show_default=True,
     help="`unanswered` if fewer answers come for each query that left.",
@@ -67,6 +69,7 @@ _share = Number(0, 1)
 @click.option(
     "--top-share",
     type=_share,
+    metavar="SHARE",
     default=0.5,
     show_default=True,
     help="`one_client` if one has a larger share of the queries.",
