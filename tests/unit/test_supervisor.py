@@ -17,7 +17,7 @@ from xdpdns.errors import AttachError, KernelError, MissingNeedError, OccupiedEr
 from xdpdns.layout import Field, Layout
 from xdpdns.pins import stale
 from xdpdns.supervisor import watched
-from xdpdns.supervisor.child import AgentEndedError, Outbox
+from xdpdns.supervisor.backoff import Backoff
 from xdpdns.supervisor.events import deleted
 from xdpdns.supervisor.messages import (
     Alive,
@@ -30,8 +30,8 @@ from xdpdns.supervisor.messages import (
     receive,
     send,
 )
+from xdpdns.supervisor.outbox import AgentEndedError, Outbox
 from xdpdns.supervisor.selection import Selection
-from xdpdns.supervisor.watched import Backoff
 
 LAYOUT = Layout(8, {"af": Field(0, 1), "tld": Field(1, 1, 7)})
 

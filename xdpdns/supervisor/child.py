@@ -8,30 +8,30 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import select
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xdpdns import keep, kernel, privileges
-from xdpdns.errors import AttachError, XdpdnsError
+from xdpdns.errors import XdpdnsError
 from xdpdns.hooks import Hooks, Link
 from xdpdns.program import Compilation
 from xdpdns.settings import ProgramSettings
 from xdpdns.supervisor.events import LinkEvents
+from xdpdns.supervisor.links import Links
 from xdpdns.supervisor.messages import (
     Alive,
     Failed,
     Forgotten,
     Loaded,
-    Message,
     Started,
     send,
 )
-from xdpdns.supervisor.watched import Tools, Watched
+from xdpdns.supervisor.outbox import AgentEndedError, Outbox
+from xdpdns.supervisor.tools import Tools
+from xdpdns.supervisor.watched import Watched
 
 if TYPE_CHECKING:
     from xdpdns.app import AgentSettings
@@ -55,10 +55,6 @@ FORGET_AFTER, REMEMBERED = 60.0, 16
 counters can go on; of those that came last, so many."""
 
 
-class AgentEndedError(Exception):
-    """The agent has closed its end of the socket: nothing is wanted any more."""
-
-
 def supervise(
     settings: AgentSettings, agent: socket.socket, since_exec: Callable[[], float]
 ) -> None:
@@ -79,64 +75,6 @@ def supervise(
         agent.setblocking(False)
         gc.freeze()  # what is there now stays: so garbage is looked for often, and never piles up
         supervision.watch()
-
-
-@dataclass(slots=True)
-class _Waiting:
-    message: Message
-    fds: Sequence[int]
-
-
-class Outbox:
-    """Messages on their way to the agent: of each kind about each interface only the latest.
-
-    So an agent that hangs costs no memory, and doesn't keep the supervisor from its work.
-    """
-
-    def __init__(self, agent: socket.socket) -> None:
-        self._agent = agent
-        self._waiting: dict[tuple[str, int, str, str], _Waiting] = {}
-
-    def put(self, message: Message, fds: Sequence[int] = ()) -> None:
-        """Send it now or, if the agent is slow, later."""
-        number = getattr(message, "number", 0)
-        way = getattr(message, "direction", ""), getattr(message, "side", "")
-        key = type(message).__name__, number, *way
-        self._waiting.pop(key, None)
-        if isinstance(message, Forgotten):
-            for other in [other for other in self._waiting if other[1] == number]:
-                del self._waiting[other]
-        self._waiting[key] = _Waiting(message, fds)
-        self.flush()
-
-    def flush(self) -> None:
-        """Send what the socket takes.
-
-        Raises:
-            AgentEndedError: nobody is at the other end.
-        """
-        for key, waiting in list(self._waiting.items()):
-            try:
-                send(self._agent, waiting.message, waiting.fds)
-            except BlockingIOError:
-                return
-            except ConnectionError as error:
-                raise AgentEndedError from error
-            del self._waiting[key]
-
-    def listen(self, *others: int, timeout: float) -> list[int]:
-        """Those of the other descriptors that are readable, once one is or the time is over.
-
-        Raises:
-            AgentEndedError: the agent has ended.
-        """
-        poll = select.poll()
-        for fd in (self._agent.fileno(), *others):
-            poll.register(fd, select.POLLIN)
-        ready = [fd for fd, _ in poll.poll(timeout * 1000)]
-        if self._agent.fileno() in ready:
-            raise AgentEndedError
-        return ready
 
 
 class Supervision:
@@ -237,7 +175,7 @@ class Supervision:
         only so many are taken at once that the agent hears of it now and then.
         """
         until = time.monotonic() + LOOK_EVERY
-        links = _Links(self._hooks, everything=self._selection.grows)
+        links = Links(self._hooks, everything=self._selection.grows)
         taken = set()
         for watched in self._watched.values():
             link = None if watched.index in gone else links.at(watched.index)
@@ -314,29 +252,3 @@ class Supervision:
                     watched.name,
                     extra={"interface": watched.name},
                 )
-
-
-class _Links:
-    """The interfaces at one moment: all of them, or each when it is asked for."""
-
-    def __init__(self, hooks: Hooks, everything: bool) -> None:
-        self._hooks = hooks
-        self._all = hooks.links() if everything else None
-
-    def all(self) -> list[Link]:
-        return self._all or []
-
-    def at(self, index: int) -> Link | None:
-        if self._all is None:
-            return self._hooks.link_at(index) if index else None
-        found = next((link for link in self._all if link.index == index), None)
-        # A list that was made while interfaces came and went may lack one.
-        return found or (self._hooks.link_at(index) if index else None)
-
-    def called(self, name: str) -> Link | None:
-        if self._all is None:
-            try:
-                return self._hooks.link(name)
-            except AttachError:
-                return None
-        return next((link for link in self._all if link.name == name), None)

@@ -5,74 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
 
 from xdpdns.errors import AttachError, OccupiedError, XdpdnsError
-from xdpdns.hooks import Attachment, Direction, Hook, Hooks, Link
+from xdpdns.hooks import Attachment, Direction, Link
 from xdpdns.keep import Keeper
 from xdpdns.loader import LoadedProgram
-from xdpdns.program import Compiled
-from xdpdns.roles import Programs, Way, directions
-from xdpdns.settings import ProgramSettings
+from xdpdns.roles import Way
+from xdpdns.supervisor.backoff import Backoff
 from xdpdns.supervisor.messages import State
+from xdpdns.supervisor.tools import Tools
 
 log = logging.getLogger(__name__)
-
-LASTS = 10.0
-"""Seconds after which a program that is still there is taken to stay."""
-
-LONGEST_WAIT = 30.0
-"""Seconds between attempts on an interface that takes no program, or doesn't keep it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What all interfaces have in common.
-
-    `programs` is what each interface is to have. `hook` is that of the ingress; `mode` is only for
-    XDP. `compiled` is filled when the compiler is done.
-    """
-
-    hooks: Hooks
-    programs: Programs
-    hook: Hook
-    mode: str
-    keep: bool
-    compiled: dict[ProgramSettings, Compiled] = field(default_factory=dict)
-
-    @property
-    def entries(self) -> dict[Direction, Way]:
-        """Of each direction that is counted the program that is on its hook."""
-        return directions(self.programs)
-
-    def hook_of(self, direction: Direction) -> Hook:
-        """The hook in a direction: XDP sees no packets that leave."""
-        if direction == "egress" and self.hook == "xdp":
-            return self.hooks.at_tc()
-        return self.hook
-
-
-class Backoff:
-    """When to try again: at once the first time, then ever later while it doesn't last."""
-
-    def __init__(self) -> None:
-        self._tried = self._at = float("-inf")
-        self._wait = 1.0
-
-    def ready(self) -> bool:
-        """Whether to try now; counts as a try if so."""
-        now = time.monotonic()
-        if now < self._at:
-            return False
-        if now - self._tried > LASTS + self._wait:
-            self._wait = 1.0
-        self._tried, self._at = now, now + self._wait
-        self._wait = min(2 * self._wait, LONGEST_WAIT)
-        return True
-
-    def reset(self) -> None:
-        """Something has changed: the next try is at once."""
-        self.__init__()  # type: ignore[misc]
 
 
 class Watched:
