@@ -38,6 +38,12 @@ static __always_inline void make_key(struct stats_key *key, const struct ip_payl
 #endif
 #if KEY_QTYPE
 	head |= KEY_HEAD(qtype, f->question.qtype);
+#if RESPONSES
+	u64 below = f->question.name_len - 1;
+
+	opaque(below); /* or it becomes a branch, which the verifier follows both ways */
+	head |= KEY_HEAD(bits, (below >> 63) * BIT_NO_QUESTION);
+#endif
 #endif
 #if KEY_TLD
 	u64 len = f->question.last_len;

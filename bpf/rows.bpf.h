@@ -37,6 +37,17 @@ static __always_inline int count_in_new_row(struct stats_key *key)
 	return err;
 }
 
+#if KEY_QTYPE
+static __always_inline bool has_no_question(const struct stats_key *key)
+{
+#if RESPONSES
+	return key->bits & BIT_NO_QUESTION;
+#else
+	return false;
+#endif
+}
+#endif
+
 static __always_inline bool fold_tld(struct stats_key *key)
 {
 #if KEY_TLD
@@ -70,7 +81,7 @@ static __always_inline bool bound_values(struct stats_key *key)
 	bool changed = false;
 
 #if KEY_QTYPE
-	if (key->qtype != QTYPE_OTHER && !(RESPONSES && key->qtype == QTYPE_NONE) && !(QTYPE_REGISTERED(key->qtype))) {
+	if (key->qtype != QTYPE_OTHER && !has_no_question(key) && !(QTYPE_REGISTERED(key->qtype))) {
 		key->qtype = QTYPE_OTHER;
 		changed = true;
 	}

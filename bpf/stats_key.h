@@ -13,15 +13,16 @@
 #ifndef XDPDNS_STATS_KEY_H
 #define XDPDNS_STATS_KEY_H
 
-#define KEY_BITS      (KEY_QR || KEY_DO || KEY_AD || KEY_TC || KEY_AA)
+#define KEY_BITS      (KEY_QR || KEY_DO || KEY_AD || KEY_TC || KEY_AA || (RESPONSES && KEY_QTYPE))
 #define KEY_HEAD_USED (KEY_AF + KEY_PROTO + KEY_BITS + KEY_EDNS + 2 * KEY_QTYPE + KEY_TLD + KEY_RCODE)
 
 /* stats_key.bits; QR and AD where the header's third and fourth byte have them, so that they need no shifting */
-#define BIT_QR 0x80 /* RFC 1035 4.1.1 */
-#define BIT_DO 0x40 /* RFC 3225 3: bit 15 of the OPT record's flags */
-#define BIT_AD 0x20 /* RFC 4035 3.2.3 */
-#define BIT_AA 0x04 /* RFC 1035 4.1.1 */
-#define BIT_TC 0x02
+#define BIT_QR		0x80 /* RFC 1035 4.1.1 */
+#define BIT_DO		0x40 /* RFC 3225 3: bit 15 of the OPT record's flags */
+#define BIT_AD		0x20 /* RFC 4035 3.2.3 */
+#define BIT_AA		0x04 /* RFC 1035 4.1.1 */
+#define BIT_TC		0x02
+#define BIT_NO_QUESTION 0x01 /* of a response */
 
 /* stats_key.edns; the buckets of the advertised size follow, two an edge and one above: see edns_bucket() */
 #define EDNS_NONE    0
@@ -32,7 +33,7 @@
 #define TLD_LEN_OTHER 255
 #define QTYPE_OTHER   65535
 
-/* Those of a response without a question; type 0 is reserved too. */
+/* Those of a response without a question. A question can have type 0 as well, but then not BIT_NO_QUESTION. */
 #define TLD_LEN_NONE 254
 #define QTYPE_NONE   0
 

@@ -48,8 +48,9 @@ _HEADER_FLAGS = {**_HEADER2_FLAGS, "z": 0x400, "ad": 0x200, "cd": 0x100}
 
 # BIT_... of bpf/stats_key.h, TLD_LEN_... and QTYPE_...
 _BITS = {"qr": 0x80, "do": 0x40, "ad": 0x20, "aa": 0x04, "tc": 0x02}
+_BIT_NO_QUESTION = 0x01
 _TLD_LEN_OTHER, _TLD_LEN_NONE = 255, 254
-_QTYPE_OTHER, _QTYPE_NONE = 65535, 0
+_QTYPE_OTHER = 65535
 
 
 def sum_cpus(values: memoryview, cpus: int) -> array[int]:
@@ -280,12 +281,11 @@ def _key_decoder(key: Layout, settings: ProgramSettings) -> Callable[[bytes], tu
     unpack = key.unpacker(names).unpack
     buckets = vocab.edns_buckets(settings.edns_edges)
     registered = settings.qtypes == "registered"
-    responses = settings.side == "responses"
 
-    def qtype(number: int) -> str:
+    def qtype(number: int, bits: int) -> str:
         if registered and number == _QTYPE_OTHER:
             return vocab.OTHER
-        if responses and number == _QTYPE_NONE:
+        if bits & _BIT_NO_QUESTION:
             return vocab.NONE
         return vocab.qtype_text(number)
 
@@ -309,7 +309,7 @@ def _key_decoder(key: Layout, settings: ProgramSettings) -> Callable[[bytes], tu
         if "rcode" in fields:
             words["rcode"] = vocab.rcode_text(fields["rcode"])
         if "qtype" in fields:
-            words["qtype"] = qtype(fields["qtype"])
+            words["qtype"] = qtype(fields["qtype"], bits)
         if "tld" in fields:
             words["tld"] = tld(fields["tld"], fields["tld_len"])
         return tuple(words[name] for name in settings.labels)

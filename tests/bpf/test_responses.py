@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import dns.flags
 import dns.message
@@ -143,6 +144,16 @@ def test_flags(runner: Runner, bit: str) -> None:
 def test_formerr_without_a_question(runner: Runner) -> None:
     header = b"\x12\x34\x80\x01" + bytes(8)
     assert counted(runner, header) == row(rcode="FORMERR", qtype="~none", tld="~none")
+
+
+@pytest.mark.parametrize(("qtypes", "name"), [("all", "TYPE0"), ("registered", "~other")])
+def test_type_0_is_not_no_question(qtypes: str, name: str) -> None:
+    """Also where the type is the only dimension."""
+    require_root()
+    with load(replace(SETTINGS, labels=("qtype",), qtypes=qtypes)) as program:
+        frames = [frame(p.dns_query(qtype=0, qr=1)), frame(b"\x12\x34\x80\x01" + bytes(8))]
+        rows = Runner(program, EXACT).run(frames).queries
+    assert rows == {(name,): 1, ("~none",): 1}
 
 
 def test_badvers_without_a_question(runner: Runner) -> None:

@@ -101,7 +101,7 @@ QUESTIONS = [
     response("a question that QDCOUNT denies", message(p.question("example.com"), qr=1, counts=(0, 0, 0, 0)), qtype="~none", tld="~none"),
     response("question for the root", dns_query(".", p.NS, qr=1, answers=[NS]), rcode="NOERROR", qtype="NS", tld="."),
     response("TLD that reads like none", dns_query(labels(b"~none"), qr=1), tld=r"\126none"),
-    response("type 0", dns_query(qtype=0, qr=1), qtype="~none"),
+    response("type 0", dns_query(qtype=0, qr=1), qtype="TYPE0"),
     response("class CH", dns_query("version.bind", p.TXT, p.CH, qr=1, answers=[ANSWER]), rcode="NOERROR", qtype="TXT", tld="bind"),
     response("255 bytes of name", dns_query(labels(b"a" * 63, b"b" * 63, b"c" * 63, b"d" * 61), qr=1), tld="d" * 61),
     other("two questions", "qdcount", frame(message(p.question("a.com") * 2, qr=1, counts=(2, 0, 0, 0)))),

@@ -85,7 +85,7 @@ def test_fields() -> None:
     assert found["TLD_LEN_OTHER"] == decode._TLD_LEN_OTHER
     assert found["TLD_LEN_NONE"] == decode._TLD_LEN_NONE
     assert found["QTYPE_OTHER"] == decode._QTYPE_OTHER
-    assert found["QTYPE_NONE"] == decode._QTYPE_NONE
+    assert found["BIT_NO_QUESTION"] == decode._BIT_NO_QUESTION
     pseudo = {f"RCODE_{name.strip('~')}".upper(): n for n, name in vocab._PSEUDO_RCODES.items()}
     assert {name: found[name] for name in pseudo} == pseudo
     numbers = {name: number for number, name in vocab.PROTO_NAMES.items()}

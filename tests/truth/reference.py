@@ -212,19 +212,14 @@ NOT_ASKED = Asked(DNS_HEADER, "~none", "~none", 0, 0, 0)
 
 
 def _asked(wire: bytes, message: Message, config: Config) -> Asked:
-    """The one question of a message.
-
-    Silent: type 0, which is reserved (RFC 6895, section 3.1), is written in a response's row as
-    where there is no question.
-    """
+    """The one question of a message."""
     after, labels, tld = name(wire, message)
     if after + 4 > len(wire):
         raise Ended("question_truncated", message)
     qtype, qclass = _question(wire, after)
-    text = qtype_text(qtype, config.registered_only)
     return Asked(
         end=after + 4,
-        qtype=text if qtype or config.side == "queries" else "~none",
+        qtype=qtype_text(qtype, config.registered_only),
         tld=tld if config.tlds is None or tld in config.tlds else "~other",
         qclass=qclass,
         name_length=after - DNS_HEADER,
