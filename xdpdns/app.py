@@ -33,6 +33,7 @@ from xdpdns.supervisor.messages import Started
 from xdpdns.supervisor.selection import Selection
 
 if TYPE_CHECKING:
+    from xdpdns.families import InterfaceState
     from xdpdns.hooks import Hook
     from xdpdns.interface import Interfaces
     from xdpdns.listen import Address
@@ -186,7 +187,7 @@ async def _serve(
         await stop.wait()
         loop.remove_reader(supervisor)
         service.stopping()
-    log.info("Stopping.")
+    log.info("%s", _stopping(settings, [] if service.again else interfaces.states()))
     for number in (signal.SIGINT, signal.SIGTERM):
         # What follows takes programs off: a second Ctrl-C must not leave one behind.
         loop.remove_signal_handler(number)
@@ -194,6 +195,18 @@ async def _serve(
     if failures:
         raise failures[0]
     return service.again
+
+
+def _stopping(settings: AgentSettings, states: Sequence[InterfaceState]) -> str:
+    """What stays behind, which may not be known to who stops the agent."""
+    names = dict.fromkeys(state.interface for state in states if state.program_id)
+    if not settings.keep or not names:
+        return "Stopping."
+    there = f" --netns {settings.netns}" if settings.netns is not None else ""
+    return (
+        f"Stopping; {', '.join(names)} is counted on, as --keep says: the next `attach --keep` "
+        f"goes on from that, and `xdpdns detach {' '.join(names)}{there}` ends it."
+    )
 
 
 def _url(address: str, web: WebConfigFile | None) -> str:

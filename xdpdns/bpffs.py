@@ -25,11 +25,12 @@ def mount() -> None:
     """
     if _mounted():
         return
-    if _private():
+    namespace = _entered_by_ip()
+    if namespace or _private():
         raise PinError(
             f"{BPFFS} is not mounted, and what is mounted in this mount namespace ends with it: "
-            "use `--netns NAME` in place of `ip netns exec`, or `mount -t bpf bpf /sys/fs/bpf` "
-            "before."
+            f"use `--netns {namespace or 'NAME'}` in place of `ip netns exec`, or `mount -t bpf "
+            "bpf /sys/fs/bpf` before."
         )
     try:
         with _locked(BPFFS):
@@ -45,6 +46,18 @@ def mount() -> None:
         raise PinError(
             f"{BPFFS} can't be mounted ({error.strerror}): `mount -t bpf bpf {BPFFS}` as root."
         ) from error
+
+
+def _entered_by_ip() -> str:
+    """The network namespace of an `ip netns exec` that we are in; empty if we are in none.
+
+    It mounts a /sys of its own, and gives the namespace's name as what is mounted.
+    """
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        source, place, kind, *_ = line.split()
+        if (place, kind) == ("/sys", "sysfs") and (Path("/run/netns") / source).exists():
+            return source
+    return ""
 
 
 def _private() -> bool:

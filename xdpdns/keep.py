@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from xdpdns import kernel, netns
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 _LETS_GO_WITHIN = 1.0
 """Seconds that a supervisor whose agent was killed may take until it has ended."""
+
+_VERB = {"ingress": "arrives", "egress": "leaves"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +134,30 @@ class Keeper:
             if way.direction == attachment.direction:
                 self._place.attached(version)
 
-    def say(self, going_on: bool) -> None:
-        """Say what became of the old counters."""
+    def say(self, going_on: Collection[Way]) -> None:
+        """Say what became of the old counters; `going_on`: the ways whose maps were there."""
         extra = {"interface": self._name}
+        sides = " and ".join(dict.fromkeys(way.side for way in going_on))
+        whole = len(going_on) == len(self._versions)
         if going_on:
-            log.info("%s: going on from the counters that were kept.", self._name, extra=extra)
-        for version in {old.version for old in self.old.values()} - {*self._versions.values()}:
-            log.warning(
-                "%s was being counted by an xdpdns with other options or of another version: its "
-                "counters are not gone on with, but stay pinned under %s until "
-                "`xdpdns detach %s`.",
+            log.info(
+                "%s: going on from the counters%s that were kept.",
                 self._name,
-                self._place.folder / version,
+                "" if whole else f" of {sides}",
+                extra=extra,
+            )
+        for direction, old in self.old.items():
+            if old.version in self._versions.values():
+                continue
+            left = [way.side for way in self._versions if way.direction == direction]
+            log.warning(
+                "%s: %s; what was counted stays pinned under %s until `xdpdns detach %s`.",
+                self._name,
+                f"{' and '.join(left)} were counted with other options or by another version of "
+                "xdpdns, and begin at 0"
+                if left
+                else f"what {_VERB[direction]} is not counted any more",
+                self._place.folder / old.version,
                 self._name,
                 extra=extra,
             )

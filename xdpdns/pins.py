@@ -123,6 +123,18 @@ class Place:
             for folder in _folders(self.folder)
         }
 
+    def since(self, program: int) -> float | None:
+        """Since when a program's counters are there, as a Unix time; None if it is not pinned.
+
+        They are as old as their pins, whoever has loaded the program since.
+        """
+        with suppress(FileNotFoundError, KernelError):  # an agent is just changing it
+            for folder in _folders(self.folder):
+                if program in {ident for _, ident in _programs(folder)}:
+                    maps = [one for one in folder.iterdir() if one.name not in (_PROGRAM, _NEXT)]
+                    return min((path.stat().st_mtime for path in maps), default=None)
+        return None
+
     def maps(self, version: str, names: Mapping[str, object]) -> dict[str, int] | None:
         """Fds of the maps of a layout; None if they are not all there."""
         fds: dict[str, int] = {}

@@ -87,10 +87,10 @@ def status(found: Status) -> None:
             one.interface + ("" if one.up else " (down)"),
             _hook(program),
             f"{program.id} {_whose(program)}",
-            _since(program.loaded_at),
+            _since(program.counting_since),
             _cost(program),
             f"{rows.entries:,} of {rows.max_entries:,}" if rows else "",
-            ", ".join(f"pid {holder.pid}" for holder in program.holders) or "nobody",
+            ", ".join(f"pid {holder.pid}" for holder in program.holders) or "no process",
         )
     if programs:
         console.print(table)
@@ -101,10 +101,16 @@ def status(found: Status) -> None:
     else:
         names = ", ".join(one.interface for one in found.interfaces)
         console.print(f"No program is attached to {names}.")
-    for one, program in programs:
-        if program.ours and not program.holders:
+    for one in found.interfaces:
+        alone = [program for program in one.programs if program.ours and not program.holders]
+        if any(program.kept for program in alone):
             console.print(
-                f"{one.interface}: counts, but no agent serves the counters (it was killed?): "
+                f"{one.interface} is counted without an agent, as --keep has it: `xdpdns attach "
+                f"{one.interface} --keep` goes on, `xdpdns detach {one.interface}` ends it."
+            )
+        elif alone:
+            console.print(
+                f"{one.interface} is counted without an agent, which was killed: "
                 f"`xdpdns detach {one.interface}` removes the program."
             )
     if any(not program.runs for _, program in programs) and not found.kernel_stats:
@@ -129,10 +135,16 @@ def _hook(program: ProgramStatus | Program) -> str:
     return f"{program.mode} mode"
 
 
+_ENOUGH_RUNS = 1000
+"""Fewer are mostly those of cold caches, and say nothing of a load."""
+
+
 def _cost(program: ProgramStatus) -> str:
     if not program.runs:
         return "not timed"
-    return f"{program.run_ns / program.runs:.0f} ns x {program.runs:,}"
+    if program.runs < _ENOUGH_RUNS:
+        return f"too few runs ({program.runs:,})"
+    return f"{program.run_ns / program.runs:.0f} ns ({program.runs:,} runs)"
 
 
 # linux/capability.h: those that our processes may have

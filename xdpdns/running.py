@@ -25,6 +25,7 @@ from xdpdns.decode import Decoder
 from xdpdns.errors import KernelError, NotRunningError, UnreadableError
 from xdpdns.hooks import Direction, Found, Hooks, Link, owner
 from xdpdns.meta import Meta
+from xdpdns.pins import Place
 from xdpdns.roles import Way
 from xdpdns.snapshot import Snapshot
 
@@ -43,6 +44,7 @@ class RunningProgram:
         info: the kernel's description of it; `info.id` is the program's id.
         meta: its options and layouts.
         direction: of the packets that it sees: `ingress` or `egress`.
+        since: since when its counters count, as a Unix time.
     """
 
     interface: str
@@ -50,6 +52,7 @@ class RunningProgram:
     info: kernel.ProgInfo
     meta: Meta
     direction: Direction
+    since: float
     _maps: dict[str, int] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -135,11 +138,12 @@ def programs(interface: str, hooks: Hooks | None = None) -> list[RunningProgram]
     if hooks is None:
         with Hooks() as own:
             return programs(interface, own)
+    link = hooks.link(interface)
     with ExitStack() as stack:
         opened = [
             stack.enter_context(program)
-            for one in ours(hooks.link(interface), hooks)
-            for program in _open(interface, one)
+            for one in ours(link, hooks)
+            for program in _open(link, one)
         ]
         stack.pop_all()  # they are the caller's now
     return opened
@@ -193,7 +197,7 @@ def exchange(found: Sequence[RunningProgram], role: str = "server") -> dict[str,
     return {}
 
 
-def _open(interface: str, where: Found) -> Iterator[RunningProgram]:
+def _open(link: Link, where: Found) -> Iterator[RunningProgram]:
     """The program, if it is still there, and the one that it hands over to."""
     try:
         fd = kernel.prog_fd(where.program_id)
@@ -202,11 +206,12 @@ def _open(interface: str, where: Found) -> Iterator[RunningProgram]:
             found = meta.read(info)
             if not found:
                 raise UnreadableError(
-                    f"the program on {interface} carries no description of its counters (a kernel "
+                    f"the program on {link.name} carries no description of its counters (a kernel "
                     "before 5.10, or an older xdpdns): read them from its agent's /metrics."
                 )
+            since = Place(link.index).since(info.id) or info.loaded_at
             for one in found:
-                yield RunningProgram(interface, where.mode, info, one, where.direction)
+                yield RunningProgram(link.name, where.mode, info, one, where.direction, since)
         finally:
             os.close(fd)
     except KernelError as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +16,7 @@ from xdpdns import kernel
 from xdpdns.errors import KernelError
 from xdpdns.holders import Holder, Holders
 from xdpdns.hooks import Found, Hooks, Link, owner
+from xdpdns.pins import Place
 
 _ROWS = {"xdpdns_queries": "queries", "xdpdns_response": "responses"}
 """What is counted by the name of its map, cut to 15 bytes in the kernel."""
@@ -42,6 +42,9 @@ class ProgramStatus:
         name: its name in the kernel, cut to 15 bytes there; may be empty.
         ours: whether xdpdns put it there.
         counts: `queries`, `responses` or both (roles.py); nothing for one that isn't ours.
+        kept: whether it is pinned, for the next `attach --keep` to go on from.
+        counting_since: since when its counters count, which after `attach --keep` may be longer
+            than it is loaded.
         loaded_at: when it was loaded, which for ours is just before it was attached.
         runs: how often it ran while the kernel timed it; 0 while it never did.
         run_ns: nanoseconds that all those runs took.
@@ -57,6 +60,8 @@ class ProgramStatus:
     name: str
     ours: bool
     counts: tuple[str, ...]
+    kept: bool
+    counting_since: datetime
     loaded_at: datetime
     runs: int
     run_ns: int
@@ -103,7 +108,8 @@ def to_json(status: Status) -> dict[str, Any]:
     made = asdict(status)
     for interface in made["interfaces"]:
         for program in interface["programs"]:
-            program["loaded_at"] = program["loaded_at"].isoformat(timespec="seconds")
+            for key in ("counting_since", "loaded_at"):
+                program[key] = program[key].isoformat(timespec="seconds")
             runs = program["runs"]
             program["ns_per_run"] = round(program["run_ns"] / runs, 1) if runs else None
     return made
@@ -119,19 +125,19 @@ def _interface(link: Link, found: list[Found], holders: Holders) -> InterfaceSta
                 continue  # taken off since we asked
             raise
         try:
-            programs.append(_program(one, fd, holders))
+            programs.append(_program(link, one, fd, holders))
         finally:
             os.close(fd)
     return InterfaceStatus(link.name, link.index, link.up, link.mtu, tuple(programs))
 
 
-def _program(found: Found, fd: int, holders: Holders) -> ProgramStatus:
+def _program(link: Link, found: Found, fd: int, holders: Holders) -> ProgramStatus:
     info = kernel.prog_info(fd)
     ours = owner.is_ours(info.id)
     maps = owner.maps_of(info) if ours else {}
     counted = {side: maps[name] for name, side in _ROWS.items() if name in maps}
     rows = [_rows(described) for described in counted.values()]
-    age = time.clock_gettime(time.CLOCK_BOOTTIME) - info.load_time_ns / 1e9
+    pinned = Place(link.index).since(info.id) if ours else None
     return ProgramStatus(
         hook=found.hook,
         direction=found.direction,
@@ -139,7 +145,9 @@ def _program(found: Found, fd: int, holders: Holders) -> ProgramStatus:
         id=info.id,
         name=info.name,
         ours=ours,
-        loaded_at=datetime.fromtimestamp(time.time() - age, UTC),
+        kept=pinned is not None,
+        counting_since=datetime.fromtimestamp(pinned or info.loaded_at, UTC),
+        loaded_at=datetime.fromtimestamp(info.loaded_at, UTC),
         runs=info.run_count,
         run_ns=info.run_time_ns,
         counts=tuple(counted),

@@ -5,6 +5,7 @@ The other side of each equation is the interface's own counter, which xdpdns nev
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -13,6 +14,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -189,8 +191,35 @@ def test_a_second_agent_refuses(kept: Lab) -> None:
 
 
 def test_what_was_kept_is_named_as_such(kept: Lab) -> None:
-    Agent(kept, "--keep").process.stop(signal.SIGINT)
-    assert "`xdpdns attach eth0 --keep` goes on from its counters" in refusal(kept)
+    """By who stops, by `status`, by a refusal, and by the next agent, side by side."""
+    lab = kept
+    agent = Agent(lab, "--keep")
+    before = time.time()
+    agent.process.stop(signal.SIGINT)
+    assert "Stopping; eth0 is counted on, as --keep says" in agent.process.log
+    assert "`xdpdns detach eth0` ends it." in agent.process.log
+    assert "`xdpdns attach eth0 --keep` goes on from its counters" in refusal(lab)
+    agent = Agent(lab, "--keep", "--labels", "qtype")
+    assert "going on from the counters of responses that were kept." in agent.process.log
+    assert "queries were counted with other options" in agent.process.log
+    agent.process.stop(signal.SIGINT)
+    said = json.loads(lab.server.run([XDPDNS, "status", "--output", "json"]).stdout)
+    programs = [one for link in said["interfaces"] for one in link["programs"]]
+    since = {
+        one["counts"][0]: datetime.fromisoformat(one["counting_since"]).timestamp()
+        for one in programs
+        if one["kept"]
+    }
+    assert since["responses"] < before < since["queries"]
+
+
+def test_where_ip_netns_exec_would_take_the_pins_with_it(kept: Lab) -> None:
+    lab = kept
+    argv = ["ip", "netns", "exec", lab.server.name, XDPDNS, "attach", "eth0", "--keep"]
+    done = subprocess.run(argv, text=True, capture_output=True, timeout=60)
+    assert done.returncode == 1
+    assert f"use `--netns {lab.server.name}` in place of `ip netns exec`" in done.stderr
+    assert lab.server.xdp_program() is None
 
 
 def test_another_mode_is_refused(kept: Lab) -> None:

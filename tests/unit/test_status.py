@@ -20,6 +20,8 @@ OURS = ProgramStatus(
     id=7,
     name="xdpdns_ingress",
     ours=True,
+    kept=False,
+    counting_since=datetime(2026, 1, 1, 3, 4, 5, 678, tzinfo=UTC),
     loaded_at=datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC),
     runs=0,
     run_ns=0,
@@ -40,6 +42,7 @@ def test_json() -> None:
     [program] = interface.pop("programs")
     assert interface == {"interface": "eth0", "index": 2, "up": True, "mtu": 1500}
     assert program["loaded_at"] == "2026-01-02T03:04:05+00:00"
+    assert program["counting_since"] == "2026-01-01T03:04:05+00:00"
     assert (program["runs"], program["run_ns"], program["ns_per_run"]) == (3, 1000, 333.3)
     assert program["rows"] == {"entries": 5, "max_entries": 100_000}
     [holder] = program["holders"]
@@ -60,13 +63,29 @@ def test_what_was_not_timed_has_no_cost(capsys: pytest.CaptureFixture[str]) -> N
     assert "`sysctl kernel.bpf_stats_enabled=1`" in said.replace("\n", " ")
     present.status(with_program(replace(OURS, runs=1000, run_ns=123_400), kernel_stats=True))
     said = capsys.readouterr().out
-    assert "123 ns x 1,000" in said
+    assert "123 ns (1,000 runs)" in said
     assert "sysctl" not in said
+    present.status(with_program(replace(OURS, runs=999, run_ns=6_766_000), kernel_stats=True))
+    assert "too few runs (999)" in capsys.readouterr().out
+
+
+def test_nobody_serves(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line for an interface, which tells what was meant to stay from what was left."""
+    killed = replace(OURS, holders=())
+    for program, said in (
+        (killed, "which was killed: `xdpdns detach eth0` removes the program."),
+        (replace(killed, kept=True), "as --keep has it: `xdpdns attach eth0 --keep` goes on,"),
+    ):
+        present.status(Status((InterfaceStatus("eth0", 2, True, 1500, (program,) * 2),), True))
+        lines = capsys.readouterr().out
+        assert " ".join(lines.split()).count("is counted without an agent") == 1
+        assert said in " ".join(lines.split())
+        assert "no process" in lines
 
 
 def test_since(capsys: pytest.CaptureFixture[str]) -> None:
     before = datetime.now(UTC) - timedelta(days=2, hours=1)
-    present.status(with_program(replace(OURS, loaded_at=before)))
+    present.status(with_program(replace(OURS, counting_since=before)))
     assert "(2 days, 1:00:0" in capsys.readouterr().out
 
 

@@ -23,8 +23,7 @@ class Reading:
     """The states of interfaces at one moment: one for each program, or for its absence.
 
     `time` and `since` are Unix times in seconds: when the counters were read, and since when they
-    count: the loading of the oldest of the programs (counters that `attach --keep` has carried over
-    to a newer program may be older). `previous` is the reading before this one, if there was one.
+    count, the oldest of them. `previous` is the reading before this one, if there was one.
     """
 
     time: float
@@ -46,13 +45,12 @@ def read(interfaces: Iterable[str], previous: Reading | None = None) -> Reading:
         MissingNeedError: not root.
     """
     now = time.time()
-    boot = now - time.clock_gettime(time.CLOCK_BOOTTIME)
     states, began = [], [now]
     for name in interfaces:
         try:
-            for state, loaded in _programs(name):
+            for state, since in _programs(name):
                 states.append(state)
-                began.append(boot + loaded)
+                began.append(since)
         except AttachError as error:
             if previous is None:
                 raise
@@ -64,7 +62,7 @@ def read(interfaces: Iterable[str], previous: Reading | None = None) -> Reading:
 
 
 def _programs(interface: str) -> list[tuple[InterfaceState, float]]:
-    """What each program of ours has counted there, and when it was loaded, in seconds since boot.
+    """What each program of ours has counted there, and since when (Unix time).
 
     Of two programs for one way, as while one takes over from another, the first is read.
     """
@@ -88,7 +86,7 @@ def _programs(interface: str) -> list[tuple[InterfaceState, float]]:
                     program_id=program.info.id,
                     snapshot=program.snapshot(),
                 ),
-                program.info.load_time_ns / 1e9,
+                program.since,
             )
             for program in reversed(chosen.values())
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import time
 from dataclasses import dataclass
 
 from xdpdns.errors import CompileError, KernelError, MissingNeedError
@@ -87,6 +88,11 @@ class ProgInfo:
     run_time_ns: int
     run_count: int
     verified_insns: int
+
+    @property
+    def loaded_at(self) -> float:
+        """When it was loaded, as a Unix time."""
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + self.load_time_ns / 1e9
 
 
 def prog_info(fd: int) -> ProgInfo:

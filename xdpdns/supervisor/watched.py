@@ -17,6 +17,9 @@ from xdpdns.supervisor.tools import Tools
 
 log = logging.getLogger(__name__)
 
+_WHICH = {"ingress": "incoming", "egress": "outgoing"}
+_AT_TC = {"tcx": "TCX", "clsact": "clsact"}
+
 
 class Watched:
     """An interface, from reserve() to close(); `number` is what the agent knows it by.
@@ -87,12 +90,13 @@ class Watched:
         keeper = self._keeper
         if keeper is not None:
             self._refuse_other_hooks(keeper)
-        going_on = False
+        going_on = []
         for way, settings in self._tools.programs.items():
             compiled = self._tools.compiled[settings]
             entry = self._tools.entries[way.direction] == way
             maps = keeper.maps(way, compiled, settings, entry) if keeper else None
-            going_on |= maps is not None
+            if maps is not None:
+                going_on.append(way)
             # What one program notes of a query, the other must find: the same maps.
             partner = self.programs.get(way.partner)
             shared = partner.maps if partner else None
@@ -265,10 +269,20 @@ class Watched:
         if self.state.reason:
             log.warning("%s", self.state.detail, extra=extra)
         elif before.reason == "starting":
-            modes = " and ".join(self.modes)
-            log.info("Counting on %s in %s mode.", self.name, modes, extra=extra)
+            log.info("Counting on %s: %s.", self.name, self._where(), extra=extra)
         else:
             log.info("%s is counted again (it was: %s).", self.name, before.reason, extra=extra)
+
+    def _where(self) -> str:
+        """What is counted at which hook, in words."""
+        both = len(self.programs) > len(self._attachments)
+        said = []
+        for direction, one in self._attachments.items():
+            sides = " and ".join(way.side for way in self.programs if way.direction == direction)
+            which = f"{_WHICH[direction]} {sides}" if both else sides
+            at = f"XDP ({one.mode})" if one.hook == "xdp" else _AT_TC[one.hook]
+            said.append(f"{which} at {at}")
+        return ", ".join(said)
 
     # --- the end --------------------------------------------------------------------------------
 

@@ -16,9 +16,9 @@ from xdpdns.top.sums import Reading
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """How an interface is being counted: the hook of the queries' program, and when it was loaded.
+    """How an interface is being counted: the hook of the queries' program, and since when.
 
-    `since` is in seconds of CLOCK_BOOTTIME; `dimensions` are all labels of its rows.
+    `since` is a Unix time; `dimensions` are all labels of its rows.
     """
 
     mode: str
@@ -27,8 +27,8 @@ class Where:
 
     @property
     def age(self) -> float:
-        """Seconds since the program was loaded."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - self.since
+        """Seconds since then."""
+        return time.time() - self.since
 
 
 class Source:
@@ -80,8 +80,7 @@ class Source:
             labels = [
                 label for one in self._programs.values() for label in one.meta.settings.labels
             ]
-            since = first.info.load_time_ns / 1e9
-            self.where = Where(first.mode, since, tuple(dict.fromkeys(labels)))
+            self.where = Where(first.mode, first.since, tuple(dict.fromkeys(labels)))
 
     def close(self) -> None:
         """Close all fds; may be called again."""
