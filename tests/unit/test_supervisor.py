@@ -16,7 +16,6 @@ from xdpdns import netns
 from xdpdns.errors import AttachError, KernelError, MissingNeedError, OccupiedError, SupervisorError
 from xdpdns.layout import Field, Layout
 from xdpdns.pins import stale
-from xdpdns.supervisor import backoff
 from xdpdns.supervisor.backoff import Backoff
 from xdpdns.supervisor.events import deleted
 from xdpdns.supervisor.messages import (
@@ -215,7 +214,7 @@ class Clock:
 
 def test_waits_grow_until_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr(backoff, "time", clock)
+    monkeypatch.setattr("xdpdns.supervisor.backoff.time", clock)
     backoff = Backoff()
     tries = []
     for _ in range(200):
