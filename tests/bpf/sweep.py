@@ -4,7 +4,8 @@
 
 Clang compiles each to other code, and the verifier has to follow all of it: run this after a change
 in bpf/. A configuration is a side, a hook, a subset of the labels, lists of TLDs and types or none,
-responses timed or not (all, one in 16, by a capture's clock), TCP or not, exact EDNS sizes or not.
+responses timed or not (all, one in 16, by a capture's clock), TCP or not, exact EDNS sizes or not,
+alone or before the other side's program.
 A sample of them takes about two seconds each; all are tens of thousands. It ends with the
 largest of each kind. The test suite loads a small sample.
 """
@@ -45,9 +46,15 @@ class Verified(NamedTuple):
 def configurations(sides: Sequence[str] = tuple(vocab.SIDES)) -> Iterator[ProgramSettings]:
     """Every one of them, in an order that stays."""
     for side in sides:
-        exact = (False, True) if side == "queries" else (False,)
-        for labels, (tlds, qtypes), hook, (timing, clock), tcp, sizes in product(
-            subsets(vocab.SIDES[side]), LISTS, ("xdp", "tc"), TIMINGS, (True, False), exact
+        queries = (False, True) if side == "queries" else (False,)
+        for labels, (tlds, qtypes), hook, (timing, clock), tcp, sizes, hands_over in product(
+            subsets(vocab.SIDES[side]),
+            LISTS,
+            ("xdp", "tc"),
+            TIMINGS,
+            (True, False),
+            queries,
+            queries,
         ):
             yield ProgramSettings(
                 side=side,
@@ -59,6 +66,7 @@ def configurations(sides: Sequence[str] = tuple(vocab.SIDES)) -> Iterator[Progra
                 capture_clock=clock,
                 tcp=tcp,
                 exact_edns=sizes,
+                hands_over=hands_over,
                 max_series=64,
             )
 
@@ -110,7 +118,7 @@ def describe(settings: ProgramSettings) -> str:
     if settings.timing:
         clock = " by a capture's clock" if settings.capture_clock else ""
         switches.append(f"--latency-sample {settings.timing}{clock}")
-    switches += [name for name in ("tcp", "exact_edns") if getattr(settings, name)]
+    switches += [name for name in ("tcp", "exact_edns", "hands_over") if getattr(settings, name)]
     return f"{', '.join(switches)}, labels {','.join(settings.labels)}"
 
 

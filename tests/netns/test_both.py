@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -238,3 +239,30 @@ def test_what_others_read_of_it(lab: Lab) -> None:
         argv = [XDPDNS, "top", "eth0", "--role", role, "--once", "--totals", "--output", "json"]
         shown = json.loads(lab.server.run(argv).stdout)
         assert shown["sides"]["queries"]["total"] == queries, shown
+
+
+def test_encrypted_transports(lab: Lab) -> None:
+    """Packets of both directions by the port of the server, wherever that is."""
+    agent = Agent(lab, "--role", "both", "--encrypted", "dot,doq,doh3")
+
+    def send(to: str, tcp: int, udp: Sequence[int]) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            for port in udp:
+                out.sendto(b"QUIC, perhaps", (to, port))
+        for _ in range(tcp):
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as out, suppress(OSError):
+                out.connect((to, 853))  # nobody listens: a SYN, and a RST back
+
+    lab.client.inside(lambda: send(SERVER4, 3, [853, 853, 443]))
+    lab.server.inside(lambda: send(CLIENT4, 2, [853, 443, 443, 443]))
+    found = agent.scrape()
+    expected = {
+        ("ingress", "queries"): {"dot": 3, "doq": 2, "doh3": 1},
+        ("egress", "responses"): {"dot": 3},
+        ("egress", "queries"): {"dot": 2, "doq": 1, "doh3": 3},
+        ("ingress", "responses"): {"dot": 2},
+    }
+    for (direction, side), counted in expected.items():
+        outcomes = found.by("outcome", "xdpdns_packets_total", direction=direction, side=side)
+        assert {name: n for name, n in outcomes.items() if name in counted} == counted
+    agent.stop()
