@@ -41,7 +41,10 @@ WAYS = (
 
 
 def resolver(lab: Lab) -> None:
-    """Unbound on the server, which asks NSD on the client for everything, once for each name."""
+    """Unbound on the server, which asks NSD on the client for everything, once for each name.
+
+    It is patient: on a slow machine it must not ask again.
+    """
     start_nsd(lab, ZONE, namespace=lab.client, addresses=(CLIENT4,))
     path = lab.tmp / "unbound.conf"
     path.write_text(
@@ -59,6 +62,8 @@ server:
   do-daemonize: no
   module-config: "iterator"
   outgoing-range: 512
+  unknown-server-time-limit: 5000
+  infra-cache-min-rtt: 5000
 remote-control:
   control-enable: no
 forward-zone:
