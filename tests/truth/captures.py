@@ -17,7 +17,14 @@ NO_ETHERTYPE = 0
 
 
 def read(path: Path) -> list[bytes]:
-    """All packets of the file as Ethernet frames; those before the damage if the file is damaged.
+    """All packets of the file as Ethernet frames; see read_timed()."""
+    return [frame for _, frame in read_timed(path)]
+
+
+def read_timed(path: Path) -> list[tuple[int, bytes]]:
+    """All packets of the file as Ethernet frames, with their times in microseconds.
+
+    Those before the damage if the file is damaged.
 
     Raises:
         ValueError: dpkt can't read the file, or its link type does not carry IP.
@@ -33,8 +40,8 @@ def read(path: Path) -> list[bytes]:
         if linktype not in CARRIES_IP:
             raise ValueError(f"link type {linktype}")
         try:
-            for _, packet in reader:
-                frames.append(to_ethernet(packet, linktype))
+            for time, packet in reader:
+                frames.append((round(float(time) * 1e6), to_ethernet(packet, linktype)))
         except dpkt.NeedData:
             return frames
     return frames

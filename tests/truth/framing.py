@@ -18,6 +18,18 @@ TCP, UDP = 6, 17
 HOP_BY_HOP, ROUTING, FRAGMENT, AUTH, DESTINATION = 0, 43, 44, 51, 60
 EXTENSIONS = frozenset({HOP_BY_HOP, ROUTING, FRAGMENT, AUTH, DESTINATION})
 
+
+class Datagram(NamedTuple):
+    """What a UDP header and the IP header before it say, and the payload."""
+
+    af: str
+    source: bytes
+    destination: bytes
+    sport: int
+    dport: int
+    payload: bytes
+
+
 _u16 = Struct("!H").unpack_from
 _ports = Struct("!HH").unpack_from
 
@@ -38,13 +50,14 @@ class Ports(NamedTuple):
         return "other_port" if proto == UDP else "not_udp"
 
 
-def message(frame: bytes, ports: Ports, side: Side, max_extensions: int) -> tuple[str, bytes]:
-    """The address family, and the payload of the UDP datagram to (or from) a watched port.
+def message(frame: bytes, ports: Ports, side: Side, max_extensions: int) -> Datagram:
+    """The UDP datagram to (or from) a watched port.
 
     Raises:
         Ended: there is none.
     """
     ethertype, start = _ethernet(frame)
+    ip = start
     if ethertype == IPV4:
         af, (proto, start, end) = "ipv4", _ipv4(frame, start)
     elif ethertype == IPV6:
@@ -52,7 +65,10 @@ def message(frame: bytes, ports: Ports, side: Side, max_extensions: int) -> tupl
     else:
         raise Ended("not_ip")
     start, end = _udp(frame, proto, start, end, ports, side)
-    return af, frame[start:end]
+    addresses, size = (ip + 12, 4) if af == "ipv4" else (ip + 8, 16)
+    ends = frame[addresses : addresses + size], frame[addresses + size : addresses + 2 * size]
+    sport, dport = _ports(frame, start - UDP_HEADER)
+    return Datagram(af, *ends, sport, dport, frame[start:end])
 
 
 def _ethernet(frame: bytes) -> tuple[int, int]:

@@ -116,7 +116,8 @@ def classify(frame: bytes, config: Config = DEFAULT) -> Verdict:
     judge = _query if config.side == "queries" else _response
     try:
         ports = framing.Ports(config.ports, config.encrypted)
-        return judge(*framing.message(frame, ports, config.side, config.max_extensions), config)
+        datagram = framing.message(frame, ports, config.side, config.max_extensions)
+        return judge(datagram.af, datagram.payload, config)
     except Ended as ended:
         return Verdict(ended.outcome, message=ended.message)
 

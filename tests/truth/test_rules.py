@@ -92,6 +92,7 @@ PLAIN = Verdict("query", VECTORS[0].row)
 SEEN = tshark.Dissection(
     *(["eth:ethertype:ip:udp:dns"], ["53"], ["0x0100"], ["1"], ["0"], ["0"], ["0"]),
     *(["example.com"], ["1"], [], [], [], [], []),
+    *(["40000"], [], [], [], ["0x0001"]),
 )
 
 

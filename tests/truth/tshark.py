@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.truth.reference import Config, Row
+from tests.truth.reference import Config, ResponseRow, Row, rcode_text
 from tests.truth.wire import edns_bucket, qtype_text, tld_text
 
 MISSING = shutil.which("tshark") is None
@@ -37,6 +37,11 @@ FIELDS = (
     "dns.rr.udp_payload_size",
     "dns.resp.z.do",
     "_ws.malformed",
+    "udp.srcport",
+    "dns.resp.ext_rcode",
+    "dns.response_to",
+    "dns.time",
+    "dns.qry.class",
 )
 
 
@@ -57,6 +62,11 @@ class Dissection(NamedTuple):
     sizes: list[str]
     do: list[str]
     malformed: list[str]
+    srcport: list[str]
+    extended: list[str]
+    response_to: list[str]
+    time: list[str]
+    classes: list[str]
 
     @property
     def layers(self) -> list[str]:
@@ -99,19 +109,15 @@ def row(seen: Dissection, config: Config) -> Row | None:
     if not (seen.flags and seen.names and seen.types and seen.dstport):
         return None
     flags = int(seen.flags[0], 16)
-    layers = seen.layers
     if int(seen.dstport[0]) not in config.ports or flags >> 11 & 15 or seen.questions[0] != "1":
         return None
-    if "41" in seen.record_types and seen.sizes:
-        edns, do = edns_bucket(int(seen.sizes[0]), config.edges), int(seen.do[0] in ("1", "True"))
-    else:
-        edns, do = ("unseen" if seen.malformed and seen.additional[0] != "0" else "no_edns"), 0
+    edns, do = _edns(seen, config)
     tld = tld_text(label(seen.names[0])) or "."
     return Row(
-        af="ipv6" if "ipv6" in layers and "ip" not in layers else "ipv4",
+        af=_family(seen),
         proto="udp",
         qr=str(flags >> 15),
-        do=str(do),
+        do=do,
         ad=str(flags >> 5 & 1),
         edns=edns,
         qtype=qtype_text(int(seen.types[0]), config.registered_only),
@@ -119,8 +125,67 @@ def row(seen: Dissection, config: Config) -> Row | None:
     )
 
 
+def response_row(seen: Dissection, config: Config) -> ResponseRow | None:
+    """The row of a packet as tshark saw it, or None if it saw no response."""
+    if not (seen.flags and seen.srcport and seen.questions):
+        return None
+    flags = int(seen.flags[0], 16)
+    asked = seen.questions[0] == "1"
+    if int(seen.srcport[0]) not in config.ports or not flags >> 15:
+        return None
+    if (not asked and seen.questions[0] != "0") or (asked and not (seen.names and seen.types)):
+        return None
+    edns, do = _edns(seen, config)
+    extended = int(seen.extended[0], 16) if seen.extended and edns not in NO_OPT else 0
+    rcode = rcode_text(extended << 4 | flags & 15)
+    truncated = flags >> 9 & 1
+    if rcode == "NOERROR" and seen.answers[0] == "0" and not truncated:
+        referral = seen.authority[0] != "0" and seen.record_types[:1] == ["2"]
+        rcode = "REFERRAL" if referral else "NODATA"
+    tld, qtype = "~none", "~none"
+    if asked:
+        tld = tld_text(label(seen.names[0])) or "."
+        tld = tld if config.tlds is None or tld in config.tlds else "~other"
+        qtype = qtype_text(int(seen.types[0]), config.registered_only)
+    return ResponseRow(
+        af=_family(seen),
+        proto="udp",
+        rcode=rcode,
+        tc=str(truncated),
+        aa=str(flags >> 10 & 1),
+        ad=str(flags >> 5 & 1),
+        do=do,
+        edns=edns,
+        qtype=qtype,
+        tld=tld,
+    )
+
+
+def _family(seen: Dissection) -> str:
+    return "ipv6" if "ipv6" in seen.layers and "ip" not in seen.layers else "ipv4"
+
+
+NO_OPT = ("no_edns", "unseen")
+
+
+def _edns(seen: Dissection, config: Config) -> tuple[str, str]:
+    """The labels `edns` and `do`."""
+    if "41" in seen.record_types and seen.sizes:
+        do = str(int(seen.do[0] in ("1", "True")))
+        return edns_bucket(int(seen.sizes[0]), config.edges), do
+    return ("unseen" if seen.malformed and seen.additional[0] != "0" else "no_edns"), "0"
+
+
 def label(name: str) -> bytes:
     """The last label of a name as tshark prints it (`<Root>` for the root, nothing escaped)."""
     if name == "<Root>":
         return b""
     return name.rpartition(".")[2].encode("utf-8", "surrogateescape")
+
+
+def answers(seen: Dissection, config: Config) -> int | None:
+    """The index of the query that tshark says this response answers, if it is one over UDP."""
+    layers = seen.layers
+    plain = layers.count("ip") + layers.count("ipv6") == 1 and layers.count("dns") == 1
+    ours = seen.srcport and int(seen.srcport[0]) in config.ports
+    return int(seen.response_to[0]) - 1 if plain and ours and seen.response_to else None
