@@ -206,7 +206,7 @@ class Prometheus:
             ],
             "prometheus",
         )
-        self.process.wait_until("Prometheus's readiness", self._ready, timeout=30)
+        self.process.wait_until("Prometheus's readiness", self._ready)
 
     def _ready(self) -> bool:
         try:
@@ -236,7 +236,7 @@ class Prometheus:
         """Wait until a successful scrape that began later than `after` (Unix time) is stored."""
         # timestamp() of anything but a plain selector is the question's time, not the scrape's
         stored = 'timestamp(up{job="xdpdns"}) * up{job="xdpdns"}'
-        self.process.wait_until("a scrape", lambda: (self.value(stored) or 0) > after, timeout=15)
+        self.process.wait_until("a scrape", lambda: (self.value(stored) or 0) > after)
 
     def wait_for_scrapes(self, after: float, count: int) -> None:
         """Wait until successful scrapes of so many targets that began later are stored."""
@@ -245,4 +245,4 @@ class Prometheus:
             times = self.query(self._SCRAPED)
             return sum(when > after for _, when in times) >= count
 
-        self.process.wait_until("scrapes", done, timeout=15)
+        self.process.wait_until("scrapes", done)

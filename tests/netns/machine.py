@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.netns.lab import Lab, wait_until
+from tests.netns.lab import PATIENCE, Lab, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -90,7 +90,7 @@ class Machine:
         argv = ["unshare", "--mount", "bash", "-euc", BOOT, "boot", *arguments]
         self._process = self._lab.start(self._lab.server, argv, "machine")
         try:
-            self._process.wait_until("the machine's systemd", self._is_up, timeout=30)
+            self._process.wait_until("the machine's systemd", self._is_up)
             self.run(["mount", "-t", "bpf", "-o", "mode=700", "bpf", "/sys/fs/bpf"])
         except BaseException:
             self._process.kill()
@@ -131,7 +131,7 @@ class Machine:
         """A property of a unit, as `systemctl show` has it."""
         return self.run(["systemctl", "show", "--value", f"--property={name}", unit]).stdout.strip()
 
-    def wait_for(self, unit: str, name: str, value: str, timeout: float = 30.0) -> None:
+    def wait_for(self, unit: str, name: str, value: str, timeout: float = PATIENCE) -> None:
         """Wait until a property has this value; the journal says why if it doesn't get it."""
         try:
             wait_until(f"{name}={value}", lambda: self.show(unit, name) == value, timeout)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.netns.lab import Namespace
+from tests.netns.lab import PATIENCE, Namespace
 
 PORT = 10530
 
@@ -96,7 +96,7 @@ def http_get(
     port: int = PORT,
     headers: dict[str, str] | None = None,
     method: str = "GET",
-    timeout: float = 10.0,
+    timeout: float = PATIENCE,
 ) -> Response:
     """One request, made inside the namespace on a connection of its own."""
     connection = http.client.HTTPConnection(host, port, timeout)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.netns.lab import Namespace, wait_until
+from tests.netns.lab import PATIENCE, Namespace, wait_until
 
 
 class Terminal:
@@ -100,7 +100,7 @@ class Terminal:
         """Have every byte that the command writes from now on in a file."""
         self._tmux("pipe-pane", "-t", "test", f"cat >{shlex.quote(path)}")
 
-    def wait_for(self, text: str, timeout: float = 15.0) -> list[str]:
+    def wait_for(self, text: str, timeout: float = PATIENCE) -> list[str]:
         """The screen once a line of it has this text; TimeoutError has the screen."""
 
         def look() -> list[str]:

@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 from tests.netns.actors import XDPDNS, Agent
-from tests.netns.lab import Lab
+from tests.netns.lab import PATIENCE, Lab
 
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
@@ -30,7 +30,7 @@ def without(*capabilities: str) -> list[str]:
 
 def attach(lab: Lab, *arguments: str, prefix: Sequence[str] = ()) -> tuple[int, str]:
     """Exit code and standard error of an `xdpdns attach` that must end by itself."""
-    done = lab.server.run([*prefix, XDPDNS, "attach", *arguments], check=False, timeout=20)
+    done = lab.server.run([*prefix, XDPDNS, "attach", *arguments], check=False, timeout=PATIENCE)
     assert "Traceback" not in done.stderr, done.stderr
     assert done.stdout == ""
     assert lab.server.xdp_program() is None
@@ -72,7 +72,7 @@ def test_what_is_absent_is_said_before_the_port_is(lab: Lab, arguments: list[str
     code, stderr = attach(lab, *arguments, "--dry-run")
     assert (code, "eth7" in sentence(stderr)) == (1, True), stderr
     agent = Agent(lab)
-    done = lab.server.run([XDPDNS, "attach", *arguments], check=False, timeout=20)
+    done = lab.server.run([XDPDNS, "attach", *arguments], check=False, timeout=PATIENCE)
     assert (done.returncode, "eth7" in sentence(done.stderr)) == (1, True), done.stderr
     agent.stop()
 
@@ -100,7 +100,7 @@ def test_no_root(lab: Lab) -> None:
 def test_no_root_elsewhere(lab: Lab, command: str) -> None:
     folder = Path("/sys/fs/bpf/xdpdns")
     folder.mkdir(mode=0o700, exist_ok=True)  # as an `attach --keep` leaves it
-    done = lab.server.run([*NOBODY, XDPDNS, command, "eth0"], check=False, timeout=20)
+    done = lab.server.run([*NOBODY, XDPDNS, command, "eth0"], check=False, timeout=PATIENCE)
     assert (done.returncode, "root" in sentence(done.stderr)) == (1, True), done.stderr
 
 
@@ -205,7 +205,7 @@ def test_a_config_file_with_an_error(lab: Lab, text: str, named: str) -> None:
     file = lab.tmp / "xdpdns.toml"
     file.write_text(text)
     argv = [XDPDNS, "--config", str(file), "attach", "eth0"]
-    done = lab.server.run(argv, check=False, timeout=20)
+    done = lab.server.run(argv, check=False, timeout=PATIENCE)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
@@ -294,7 +294,7 @@ def test_an_unreadable_capture(lab: Lab, tmp_path: Path) -> None:
 def test_a_failure_after_attaching_detaches(lab: Lab) -> None:
     """The port is taken: whichever comes first, attaching or listening, nothing stays."""
     agent = Agent(lab, interfaces=("lo",))
-    done = lab.server.run([XDPDNS, "attach", "eth0"], check=False, timeout=20)
+    done = lab.server.run([XDPDNS, "attach", "eth0"], check=False, timeout=PATIENCE)
     assert done.returncode == 1
     assert "10530" in sentence(done.stderr)
     assert lab.server.xdp_program() is None
@@ -328,7 +328,7 @@ def test_ctrl_c_during_the_imports_is_silent() -> None:
         starting = subprocess.Popen(argv, text=True, stderr=subprocess.PIPE)
         time.sleep(number / 20 * whole)
         starting.send_signal(signal.SIGINT)
-        _, stderr = starting.communicate(timeout=20)
+        _, stderr = starting.communicate(timeout=PATIENCE)
         assert silent(stderr), stderr
         codes.add(starting.returncode)
     assert -signal.SIGINT in codes

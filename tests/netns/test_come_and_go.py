@@ -13,7 +13,7 @@ import pytest
 
 from tests.netns.actors import XDPDNS, Agent, dnsperf, start_nsd, supervisors
 from tests.netns.foreign import by_ip_link
-from tests.netns.lab import SERVER4, Lab, wait_until
+from tests.netns.lab import PATIENCE, SERVER4, Lab, wait_until
 from tests.netns.scrape import Scrape, http_get, scrape
 
 QUERY = bytes.fromhex("000001000001000000000000") + b"\x03com\0\0\1\0\1"
@@ -54,7 +54,7 @@ def state(found: Scrape, interface: str = "eth0") -> str:
     return "up" if ups[0].value else next(iter(reasons))
 
 
-def becomes(lab: Lab, wanted: str, interface: str = "eth0", timeout: float = 5.0) -> None:
+def becomes(lab: Lab, wanted: str, interface: str = "eth0", timeout: float = PATIENCE) -> None:
     """Wait until an interface is in a state."""
 
     def is_so() -> bool:
@@ -196,7 +196,7 @@ def test_taken_off_from_outside(tidy: Lab, options: tuple[str, ...]) -> None:
     # again and again: it waits ever longer, and says so
     link(lab, "set", "dev", "eth0", flavour, "off")
     becomes(lab, "detached")
-    becomes(lab, "up", timeout=5.0)
+    becomes(lab, "up")
     agent.process.stop(signal.SIGINT)
     assert (lab.server.xdp_program() is None) == ("--keep" not in options)
 
@@ -301,6 +301,7 @@ def test_a_pattern_that_matches_nothing(lab: Lab) -> None:
     assert lab.server.run([XDPDNS, "attach"], check=False).returncode == 2
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("options", [(), ("--keep",), ("--hook", "tcx")])
 def test_the_supervisor_is_killed(tidy: Lab, options: tuple[str, ...]) -> None:
     lab = tidy

@@ -48,7 +48,7 @@ class Running:
             found = re.search(pattern, self.err.read_text())
             return found[1] if found else ""
 
-        return wait_until(f"the demonstration says {pattern}", look, timeout=60)
+        return wait_until(f"the demonstration says {pattern}", look)
 
     def metrics(self) -> str:
         with urllib.request.urlopen(self.url, timeout=5) as response:

@@ -44,7 +44,7 @@ def agent(lab: Lab, *options: str) -> Iterator[int]:
     argv += ["--web.listen-address", "127.0.0.1:0"]
     process = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
     try:
-        wait_until("the agent attaches", lab.server.xdp_program, timeout=30)
+        wait_until("the agent attaches", lab.server.xdp_program)
         yield process.pid
     finally:
         kill_agent(process.pid)

@@ -65,7 +65,7 @@ def journal(machine: Machine) -> list[dict[str, Any]]:
 def new_agent(machine: Machine, before: str) -> None:
     """Wait until another main process than that of before is ready."""
     there = (before, "0")
-    wait_until("a new agent", lambda: machine.show(UNIT, "MainPID") not in there, timeout=20)
+    wait_until("a new agent", lambda: machine.show(UNIT, "MainPID") not in there)
     machine.wait_for(UNIT, "ActiveState", "active")
 
 
