@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+_FIRST_PIDS = f"pid:[{0xEFFFFFFC}]"
+"""The process-id namespace that a machine starts with (PROC_PID_INIT_INO)."""
+
 _ALL_IDS = 4294967295
 """How many user ids the first user namespace maps; any other maps fewer."""
 
@@ -92,11 +95,24 @@ def container(root: Path = Path("/")) -> str:
     # before docker, which may be what runs the pods
     if _environment(root, "KUBERNETES_SERVICE_HOST"):
         return "kubernetes"
-    if (root / ".dockerenv").exists():
+    if (root / ".dockerenv").exists() and not _machine_of_image(root):
         return "docker"
     if (root / "run/.containerenv").exists():
         return "podman"
     return read(root / "run/systemd/container") or _environment(root, "container")
+
+
+def _machine_of_image(root: Path) -> bool:
+    """Whether a whole machine was started from a container's image, as microVMs are."""
+    try:
+        first = str((root / "proc/self/ns/pid").readlink()) == _FIRST_PIDS
+    except OSError:
+        return False
+    mounts = [line.split() for line in (read(root / "proc/self/mounts") or "").splitlines()]
+    # a container's root is an overlay or the like, a machine's a device
+    return first and any(
+        place == "/" and source.startswith("/dev/") for source, place, *_ in mounts
+    )
 
 
 def kind_of(name: str) -> Kind:

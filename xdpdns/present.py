@@ -69,11 +69,16 @@ def check(report: Report) -> None:
         console.print(table)
     unmet = sum(not need.met for need in report.needs)
     console.print()
-    console.print(
-        "All needs are met: `xdpdns attach IFACE`."
-        if not unmet
-        else f"{unmet} of {len(report.needs)} needs are not met."
-    )
+    if unmet:
+        console.print(f"{unmet} of {len(report.needs)} needs are not met.")
+        return
+    console.print("All needs are met: `xdpdns attach IFACE`.")
+    for one in report.interfaces:
+        if any(p.mode in ("native", "generic", "offload") and not p.ours for p in one.programs):
+            console.print(
+                f"{one.interface} has another XDP program: `xdpdns attach {one.interface} --hook "
+                "tcx`, or `--hook clsact` before Linux 6.6."
+            )
 
 
 def status(found: Status) -> None:

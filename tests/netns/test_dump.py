@@ -180,6 +180,13 @@ def test_node_exporter_serves_the_file(lab: Lab, agent: Agent) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_a_file_of_so_many_readings_stays(lab: Lab, agent: Agent) -> None:
+    path = lab.tmp / "xdpdns.prom"
+    dump(lab, "--textfile", str(path), "--interval", "0.1", "--count", "2")
+    assert rows(Scrape(path.read_text())) == rows(agent.scrape())
+    agent.stop()
+
+
 def test_a_receiver_of_otlp_has_every_query(lab: Lab, agent: Agent) -> None:
     """The reader goes to the interface's namespace, and sends from its own."""
     with lab.client.inside(Receiver) as receiver:

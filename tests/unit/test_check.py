@@ -353,6 +353,7 @@ def test_hints_where_nothing_can_be_read(tmp_path: Path) -> None:
     [
         ({}, ""),
         ({".dockerenv": ""}, "docker"),
+        ({".dockerenv": "", "proc/self/mounts": "overlay / overlay rw 0 0"}, "docker"),
         ({"run/.containerenv": ""}, "podman"),
         ({"run/systemd/container": "systemd-nspawn\n"}, "systemd-nspawn"),
         ({"proc/1/environ": "A=b\0KUBERNETES_SERVICE_HOST=10.0.0.1\0"}, "kubernetes"),
@@ -362,6 +363,15 @@ def test_hints_where_nothing_can_be_read(tmp_path: Path) -> None:
 )
 def test_containers(tmp_path: Path, files: dict[str, str], kind: str) -> None:
     assert container(put(tmp_path, files)) == kind
+
+
+@pytest.mark.parametrize(("first", "kind"), [(True, ""), (False, "docker")])
+def test_a_machine_that_was_made_of_an_image(tmp_path: Path, first: bool, kind: str) -> None:
+    """The image's file is there, but it is the machine's own root and its first processes."""
+    put(tmp_path, {".dockerenv": "", "proc/self/mounts": "/dev/vda / ext4 rw 0 0"})
+    (tmp_path / "proc/self/ns").mkdir()
+    (tmp_path / "proc/self/ns/pid").symlink_to("pid:[4026531836]" if first else "pid:[4026532001]")
+    assert container(tmp_path) == kind
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,16 @@ def test_the_usual_file(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     assert plan("--config /dev/null")["max_series"] == 100_000
 
 
+@pytest.mark.parametrize("command", ["plan", "attach lo --dry-run"])
+def test_a_mistyped_variable_is_warned_of(command: str, caplog: pytest.LogCaptureFixture) -> None:
+    variable = f"XDPDNS_{command.split()[0].upper()}_PROT"
+    done = run(command, **{variable: "53"})
+    said = done.output + caplog.text
+    assert done.exit_code == 0
+    assert f"the variable {variable} is no option's, and has no effect: did you mean" in said
+    assert "no option's" not in run(command, XDPDNS_SERVICE_HOST="10.0.0.1").output
+
+
 def test_a_file_with_an_error_stops_the_command(path: Path) -> None:
     path.write_text('[plan]\nmax-series = "7"\n[replay]\nportt = 1\n')
     done = run(f"--config {path} plan")

@@ -15,7 +15,7 @@ import click
 
 from xdpdns.cli.attach import attach, detach
 from xdpdns.cli.completion import completion
-from xdpdns.cli.config import config
+from xdpdns.cli.config import config, said_of_variables
 from xdpdns.cli.config_file import DEFAULT, WITHOUT_FILE, chosen, read
 from xdpdns.cli.demo import demo
 from xdpdns.cli.dump import dump
@@ -47,6 +47,9 @@ class Commands(click.Group):
             if file.problems:
                 raise SettingsError("\n".join(str(problem) for problem in file.problems))
             ctx.default_map = file.values
+        if not needless and name != attach.name:  # which has a log for it
+            for sentence in said_of_variables(ctx):
+                click.echo(f"Warning: {sentence}", err=True)
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xdpdns import logs, roles
+from xdpdns.cli.config import said_of_variables
 from xdpdns.cli.options import (
     exact_edns_option,
     latency_option,
@@ -202,6 +203,8 @@ def attach(
         from xdpdns.service import START_AGAIN
         from xdpdns.supervisor.selection import Selection
 
+    for sentence in said_of_variables(click.get_current_context()):
+        log.warning("%s", sentence)
     if not interfaces and not all:
         raise SettingsError("no interface: name one, or give a pattern in quotes, or --all.")
     if len(set(interfaces)) != len(interfaces):

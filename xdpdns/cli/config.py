@@ -58,7 +58,7 @@ def check(ctx: click.Context, file: Path | None, output: str) -> None:
     found = read(path, ctx.find_root().command)
     mistyped = [
         {"variable": name, "problem": f"there is no such option: {meant}".rstrip(": ")}
-        for name, meant in _mistyped(ctx.find_root())
+        for name, meant in mistyped_variables(ctx.find_root())
     ]
     ok = not found.problems and not mistyped
     if output == "json":
@@ -196,9 +196,19 @@ def _plain(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     return value if isinstance(value, bool | int | float | str) else None
 
 
-def _mistyped(root: click.Context) -> Iterator[tuple[str, str]]:
+def said_of_variables(ctx: click.Context) -> list[str]:
+    """A sentence for each of mistyped_variables(): they have no effect."""
+    return [
+        f"the variable {name} is no option's, and has no effect: {meant or 'see `xdpdns config`.'}"
+        for name, meant in mistyped_variables(ctx.find_root())
+    ]
+
+
+def mistyped_variables(root: click.Context) -> Iterator[tuple[str, str]]:
     """Variables of the environment that look like an option's of a command, and are none's."""
     prefix = f"{root.auto_envvar_prefix}_"
+    if not any(name.startswith(prefix) for name in os.environ):
+        return
     known = {f"{prefix}CONFIG"}
     commands = []
     for table in _tables(root, ConfigFile(Path())):

@@ -33,7 +33,8 @@ count_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="PATH",
     help="Put it into this file, in place of the one before: whole, and readable by all. With "
-    "--interval the file is removed at the end, lest old numbers pass for new ones.",
+    "--interval and without --count the file is removed at the end, lest old numbers pass for new "
+    "ones.",
 )
 @interval_option
 @count_option
@@ -64,13 +65,14 @@ def dump(
     if count is not None and interval is None:
         raise click.UsageError("--count needs --interval: one reading is all there is without it.")
     reader, written = Reader(interfaces, netns), FORMATS[output]
-    for number, _ in enumerate(ticks(interval, count)):
-        head = written.head if number == 0 or textfile is not None else b""
+    number = 0
+    for number, _ in enumerate(ticks(interval, count), start=1):
+        head = written.head if number == 1 or textfile is not None else b""
         text = head + written.write(reader.read())
         if textfile is None:
             sys.stdout.buffer.write(text)
             sys.stdout.buffer.flush()
         else:
             replace_file(textfile, text)
-    if textfile is not None and interval is not None:
+    if textfile is not None and interval is not None and number != count:
         textfile.unlink(missing_ok=True)
