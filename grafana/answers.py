@@ -218,7 +218,12 @@ def _times(made: dash.Dashboard) -> None:
             "Half, 95 % and 99 % of the queries were answered within this time, by family and "
             "transport. The buckets are powers of two: within one it is a guess.",
             *(
-                series(quantile(q, c.DURATION, groups), f"{name} {{{{af}}}} {{{{proto}}}}", ref)
+                # no line for a transport that nobody uses: of nothing a quantile is NaN
+                series(
+                    f"{quantile(q, c.DURATION, groups)} >= 0",
+                    f"{name} {{{{af}}}} {{{{proto}}}}",
+                    ref,
+                )
                 for ref, q, name in QUANTILES
             ),
             unit="s",
@@ -338,7 +343,7 @@ def _packets(made: dash.Dashboard) -> None:
             "Every packet of the responses' direction has exactly one outcome; what they mean "
             "is in the README. The scale is logarithmic.",
             series(outcomes(by="outcome", of="response") + " > 0", "{{outcome}}"),
-            unit="pps",
+            unit="count:p/s",
             log=True,
             size="24x8",
         ),

@@ -143,6 +143,7 @@ def _features(made: dash.Dashboard) -> None:
                 "{{qtype}}",
             ),
             stack="normal",
+            size="12x9",
         ),
         graph(
             "EDNS sizes",
@@ -150,6 +151,7 @@ def _features(made: dash.Dashboard) -> None:
             "for; answers over 1400 may be fragmented; no_edns: 512 bytes and no DNSSEC.",
             series(rate(every, "edns"), "{{edns}}"),
             stack="percent",
+            size="12x9",
         ),
         graph(
             "Top-level domains",
@@ -157,18 +159,19 @@ def _features(made: dash.Dashboard) -> None:
             "is not on the list of --tlds.",
             series(f"{rate(every, 'tld')} {TOP.format(by='tld', of=every)}", "{{tld}}"),
             stack="normal",
+            size="12x9",
         ),
         bars(
             "Top TLDs",
             "The twenty TLDs that were asked for most, over the whole time range.",
             instant(f"sort_desc(topk(20, {rate(every, 'tld', window='$__range')}))", "{{tld}}"),
-            size="6x8",
+            size="6x9",
         ),
         bars(
             "Top types",
             "The twenty types that were asked for most, over the whole time range.",
             instant(f"sort_desc(topk(20, {rate(every, 'qtype', window='$__range')}))", "{{qtype}}"),
-            size="6x8",
+            size="6x9",
         ),
     )
 
@@ -183,8 +186,9 @@ def _packets(made: dash.Dashboard) -> None:
             "Every packet of the queries' direction has exactly one outcome; what they mean is in "
             "the README. The scale is logarithmic: a few odd packets show beside many queries.",
             series(outcomes(by="outcome") + " > 0", "{{outcome}}"),
-            unit="pps",
+            unit="count:p/s",
             log=True,
+            size="12x9",
         ),
         graph(
             "Malformed messages",
@@ -193,6 +197,7 @@ def _packets(made: dash.Dashboard) -> None:
             series(share(outcomes(f"~{MALFORMED}", "outcome"), messages), "{{outcome}}"),
             unit="percentunit",
             steps=[(None, "transparent"), (0.05, "red")],
+            size="12x9",
         ),
         graph(
             "TCP",
@@ -208,7 +213,7 @@ def _packets(made: dash.Dashboard) -> None:
             "Segments to a DNS port by what they are. Only syn is a flood; partial and "
             "continuation hold messages that are too large for one segment.",
             series(segments() + " > 0", "{{segment}}"),
-            unit="pps",
+            unit="count:p/s",
             size="8x8",
         ),
         graph(

@@ -123,6 +123,8 @@ def graph(
         panel.stacking(look.StackingConfig().mode(common.StackingMode(stack)))
     if most is not None:
         panel.max(most)
+    elif unit == "percentunit":
+        panel.axis_soft_max(0.01)  # else a line at 0 has an axis up to 10,000 %
     if steps:
         panel.thresholds(thresholds(steps))
         mode = common.GraphThresholdsStyleMode.DASHED
@@ -147,6 +149,7 @@ def number(
     mode = common.BigValueGraphMode.AREA if course else common.BigValueGraphMode.NONE
     panel.graph_mode(mode)
     panel.color_mode(common.BigValueColorMode.VALUE)
+    panel.text(look.VizTextDisplayOptions().value_size(28))  # alike, however long a number is
     panel.reduce_options(look.ReduceDataOptions().calcs(["lastNotNull"]))
     return panel.no_value(empty) if empty else panel
 

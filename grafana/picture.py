@@ -1,12 +1,12 @@
 """Pictures of the dashboards, drawn by Grafana's own components from a Prometheus's answers.
 
-    python -m tests.netns.show ANSWERS.json
-    python -m grafana.picture ANSWERS.json
+    python -m grafana.picture http://localhost:9090 FOLDER    # your own traffic
+    python -m grafana.picture ANSWERS.json                    # what tests.netns.show has stored
 
-The first runs the lab and stores what :func:`collect` returned for each dashboard; the second has
-@grafana/ui (render/panels.jsx) draw the dashboard's JSON in a Chromium without a window, and writes
-overview.png, answers.png and triage.png beside this file. It needs npm, chromium and Pillow, and
-keeps @grafana/ui in ~/.cache/xdpdns-panels.
+The dashboards' JSON is drawn by @grafana/ui (render/panels.jsx) in a Chromium without a window, as
+overview.png, answers.png, triage.png and fleet.png in the folder, or beside this file: of the last
+15 minutes that a Prometheus knows, or of what :func:`collect` returned for each dashboard. It needs
+npm, chromium and Pillow, and keeps @grafana/ui in ~/.cache/xdpdns-panels.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+from urllib.request import urlopen
 
 from PIL import Image
 
@@ -26,13 +28,16 @@ HERE = Path(__file__).resolve().parent
 CACHE = Path.home() / ".cache" / "xdpdns-panels"
 STEP = 5
 """Seconds between two points."""
+RECENT = 900
+"""Seconds that are drawn of a Prometheus that runs."""
 WIDTH = 1600
 ROW = 38
 """Pixels of a row of Grafana's grid, with its gap."""
 PICTURES = {
-    "xdpdns": ("overview.png", {"row", "stat", "timeseries", "bargauge"}, 40),
+    "xdpdns": ("overview.png", {"row", "stat", "timeseries", "bargauge"}, 43),
     "xdpdns-answers": ("answers.png", {"row", "stat", "timeseries", "table"}, 48),
     "xdpdns-triage": ("triage.png", {"table"}, 100),
+    "xdpdns-fleet": ("fleet.png", {"row", "stat", "timeseries", "table"}, 50),
 }
 """By uid: the file, the kinds of panels, and how many of the grid's rows are drawn.
 
@@ -104,8 +109,8 @@ def bundle() -> None:
     subprocess.run(esbuild, cwd=CACHE, check=True, timeout=120)
 
 
-def draw(uid: str, answers: Answers) -> None:
-    """Draw the first panels of a dashboard into its file."""
+def draw(uid: str, answers: Answers, folder: Path) -> None:
+    """Draw the first panels of a dashboard into its file in the folder."""
     name, kinds, rows = PICTURES[uid]
     board = _board(uid)
     panels = [
@@ -137,10 +142,31 @@ def draw(uid: str, answers: Answers) -> None:
     if "Uncaught" in done.stderr:
         said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
         raise ValueError(f"{page}: {said}")
-    Image.open(shot).convert("RGB").quantize(200).save(HERE / name, optimize=True)
+    Image.open(shot).convert("RGB").quantize(200).save(folder / name, optimize=True)
+
+
+def recent(prometheus: str) -> dict[str, Answers]:
+    """What every dashboard says of the last minutes, by the Prometheus at this address."""
+
+    def ask(path: str) -> bytes:
+        # main() lets only HTTP in
+        with urlopen(prometheus.rstrip("/") + path, timeout=30) as answer:  # noqa: S310
+            return bytes(answer.read())
+
+    end = time.time()
+    # four scrapes of deploy/prometheus.yml make a rate
+    return {uid: collect(ask, uid, end - RECENT, end, "60s") for uid in PICTURES}
+
+
+def main(source: str, folder: Path) -> None:
+    """Draw what a file holds, or what a Prometheus says."""
+    live = source.startswith(("http://", "https://"))
+    found = recent(source) if live else json.loads(Path(source).read_text())
+    bundle()
+    folder.mkdir(parents=True, exist_ok=True)
+    for uid, answers in found.items():
+        draw(uid, answers, folder)
 
 
 if __name__ == "__main__":
-    bundle()
-    for dashboard, found in json.loads(Path(sys.argv[1]).read_text()).items():
-        draw(dashboard, found)
+    main(sys.argv[1], Path(sys.argv[2]) if sys.argv[2:] else HERE)

@@ -118,6 +118,7 @@ function Stat({ panel, width, height }) {
       graphMode={panel.options.graphMode}
       justifyMode="auto"
       textMode="value"
+      text={panel.options.text}
       sparkline={panel.options.graphMode === 'area' && field.values.length > 1 ? { x: time, y: field } : undefined}
     />
   );
@@ -205,6 +206,11 @@ function Rows({ panel, width, height }) {
 
 const KINDS = { timeseries: Graph, stat: Stat, bargauge: Bars, table: Rows };
 
+// What a panel says that has nothing to show.
+const Nothing = ({ panel }) => (
+  <div style={{ padding: 8, opacity: 0.6, textAlign: 'center' }}>{panel.fieldConfig.defaults.noValue ?? 'No data'}</div>
+);
+
 function Panel({ panel }) {
   const { x, y, w, h } = panel.gridPos;
   const column = WIDTH / COLUMNS;
@@ -218,7 +224,8 @@ function Panel({ panel }) {
   if (panel.type === 'row') {
     return <div style={{ ...box, paddingTop: 5, fontSize: 16, fontWeight: 500 }}>⌄ {panel.title}</div>;
   }
-  const Kind = KINDS[panel.type];
+  const some = panel.targets.some(({ refId }) => answers[`${panel.title}/${refId}`]?.length);
+  const Kind = some ? KINDS[panel.type] : Nothing;
   return (
     <div style={box}>
       <PanelChrome

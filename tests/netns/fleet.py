@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -95,6 +95,16 @@ class Store:
         [series] = self._get(path)
         return [float(value) for _, value in series["values"]]
 
+    def say_again(self, shift: float, start: float, end: float) -> None:
+        """Store what the agents said between two times once more, so many seconds later."""
+        chosen = quote('{job="xdpdns"}')
+        path = f"/api/v1/export?match[]={chosen}&start={start:.3f}&end={end:.3f}"
+        lines = http_get(self.hub.server, path, port=STORE_PORT, timeout=60).body.splitlines()
+        series = [json.loads(line) for line in lines]
+        for one in series:
+            one["timestamps"] = [at + round(shift * 1000) for at in one["timestamps"]]
+        self.put("/api/v1/import", "\n".join(map(json.dumps, series)))
+
     def put(self, path: str, body: str) -> None:
         """Import lines by one of the store's own interfaces."""
         file = self.hub.tmp / "import.txt"
@@ -138,9 +148,18 @@ def start_prometheus(lab: Lab, config: Mapping[str, Any], *options: str) -> Proc
 
 
 class Fleet:
-    """The nameservers, their agents, and the store; everything ends with the `with` block."""
+    """The nameservers, their agents, and the store; everything ends with the `with` block.
 
-    def __init__(self) -> None:
+    `options` has the options of each instance's agent, `serve` is what takes a server's port 53.
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, Sequence[str]] = SITES,
+        serve: Callable[[Lab], AbstractContextManager[Say]] = sinks,
+    ) -> None:
+        self._options = options
+        self._serve = serve
         self._stack = ExitStack()
         self.labs: dict[str, Lab] = {}
         self.agents: dict[str, Agent] = {}
@@ -149,10 +168,10 @@ class Fleet:
     def __enter__(self) -> Fleet:
         with ExitStack() as stack:
             self.hub = stack.enter_context(Lab())
-            for number, name in enumerate(SITES):
+            for number, name in enumerate(self._options):
                 lab = self.labs[name] = stack.enter_context(Lab())
                 self._connect(number, lab)
-                self._say[name] = stack.enter_context(sinks(lab))
+                self._say[name] = stack.enter_context(self._serve(lab))
                 stack.callback(lab.server.run, [XDPDNS, "detach", "eth0"], check=False)
                 self.start(name)
             self.store = Store(self.hub)
@@ -181,7 +200,7 @@ class Fleet:
 
     def start(self, name: str) -> None:
         """Start an agent, also again."""
-        self.agents[name] = Agent(self.labs[name], *SITES[name])
+        self.agents[name] = Agent(self.labs[name], *self._options[name])
 
     def report(self) -> None:
         """Start the Prometheus of each site."""

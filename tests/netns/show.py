@@ -7,7 +7,8 @@ attack (ANY for one name), later a scan with broken messages. A real agent count
 Prometheus scrapes it; what the overview's panels ask is stored, for `python -m grafana.picture`.
 For the answers, NSD answers another such day: for a time one query in 17 is lost, for some seconds
 it hangs, and then come random names. For the triage, ordinary queries are an hour and a day ago,
-and both attacks are now (see site.py). Needs root.
+and both attacks are now (see site.py). For the fleet, three sites have an ordinary day, which is
+stored as if it were a week ago, and then one on which a site loses its route. Needs root.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import dns.flags
@@ -38,10 +40,11 @@ from tests.netns.answered import (
     other_address,
     unanswered_are_known,
 )
+from tests.netns.fleet import STORE_PORT, Fleet
 from tests.netns.lab import SERVER4, SERVER6, Lab, Process
 from tests.netns.scrape import http_get
-from tests.netns.site import ETH, LO, measured
-from tests.netns.traffic import Sent, odd, send, sinks
+from tests.netns.site import AGES, ETH, LO, measured
+from tests.netns.traffic import Say, Sent, odd, responses, send, sinks
 
 TYPES = {"A": 56, "AAAA": 22, "HTTPS": 9, "PTR": 4, "TXT": 3, "DS": 3, "MX": 2, "NS": 1}
 TLDS = {"com": 38, "net": 13, "org": 9, "de": 8, "nl": 7, "arpa": 6, "io": 4, "uk": 4, "fr": 3}
@@ -119,16 +122,35 @@ def the_day(minutes: float) -> Answers:
 
 def the_attack() -> Answers:
     """What the triage's queries return when an attack comes on top of the ordinary queries."""
-    usual = ordinary(15000)
+    usual = ordinary(18000)
+    ordinarily = {"NODATA": 900, "NXDOMAIN": 410, "REFERRAL": 260, "REFUSED": 14}
     traffic = {
         "1w": {ETH: usual[:3600], LO: []},
-        "1d": {ETH: [*usual[3600:7300], *scan(12)], LO: []},
-        "1h": {ETH: [*usual[7300:11000], *scan(10)], LO: []},
-        "": {ETH: [*usual[11000:], *attack(3100), *scan(300)], LO: []},
+        "1d": {
+            ETH: [*usual[3600:7300], *scan(12), *responses(NOERROR=2080, FORMERR=9, **ordinarily)],
+            LO: usual[15000:15900],
+        },
+        "1h": {
+            ETH: [*usual[7300:11000], *scan(10), *responses(NOERROR=2110, FORMERR=8, **ordinarily)],
+            LO: usual[15900:16900],
+        },
+        "": {
+            ETH: [
+                *usual[11000:15000],
+                *attack(3100),
+                *scan(300),
+                *responses(NOERROR=5370, FORMERR=260, SERVFAIL=12, **ordinarily),
+            ],
+            LO: usual[16900:],
+        },
     }
     with measured(traffic) as site:
         ask = asker(site.lab)
-        return collect(ask, "xdpdns-triage", site.at - 60, site.at, "60s", instance=ETH)
+        found = collect(ask, "xdpdns-triage", site.at - 60, site.at, "60s")
+    for name, series in found.items():
+        if name.startswith("By outcome"):  # Prometheus scrapes over the loopback, which is counted
+            found[name] = [one for one in series if one["metric"]["outcome"] != "not_udp"]
+    return found
 
 
 def hang(nsd: Process, seconds: float) -> None:
@@ -163,16 +185,27 @@ def answered_day(lab: Lab, nsd: Process, seconds: float) -> None:
         if not hung and at > 0.45:
             hang(nsd, 2.5)
             hung = True
-        with lab.client.inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as four:
-            six = lab.client.inside(lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
-            with six:
-                for one in asked:
-                    lost = 0.2 < at < 0.35 and chance.random() < 1 / 17
-                    if chance.random() < 0.35 and not lost:
-                        six.sendto(one.wire(), (SERVER6, 53))
-                    else:
-                        four.sendto(one.wire(), (OTHER4 if lost else SERVER4, 53))
-                time.sleep(max(0.02, tick + 0.1 - time.monotonic()))
+        ask_nsd(lab, asked, 1 / 17 if 0.2 < at < 0.35 else 0, chance)
+        time.sleep(max(0.02, tick + 0.1 - time.monotonic()))
+
+
+def ask_nsd(lab: Lab, asked: Sequence[Asked], lost: float, chance: random.Random) -> None:
+    """Ask by both families; a share is lost: it goes where no nameserver is."""
+
+    def sockets() -> tuple[socket.socket, socket.socket]:
+        families = (socket.AF_INET, socket.AF_INET6)
+        four, six = (socket.socket(family, socket.SOCK_DGRAM) for family in families)
+        return four, six
+
+    four, six = lab.client.inside(sockets)
+    with four, six:
+        for one in asked:
+            goes_astray = chance.random() < lost
+            if chance.random() < 0.35 and not goes_astray:
+                six.sendto(one.wire(), (SERVER6, 53))
+            else:
+                four.sendto(one.wire(), (OTHER4 if goes_astray else SERVER4, 53))
+        time.sleep(0.02)  # the answers come while the sockets are open
 
 
 def the_answers(minutes: float) -> Answers:
@@ -193,15 +226,78 @@ def the_answers(minutes: float) -> Answers:
         return found
 
 
-def asker(lab: Lab) -> Callable[[str], bytes]:
-    """Ask the lab's Prometheus."""
-    return lambda path: http_get(lab.server, path, port=Prometheus.port).body
+@contextmanager
+def nsd(lab: Lab) -> Iterator[Say]:
+    """NSD takes a server's port 53; it says the responses itself."""
+    other_address(lab)
+    start_nsd(lab, ZONES)
+    yield lambda packets: None
+
+
+def fleet_day(fleet: Fleet, seconds: float, ordinary: bool) -> None:
+    """Ask three sites as on a day.
+
+    Unless it is ordinary, lon loses its route for a time, and later tyo is asked for random names,
+    some of which are lost.
+    """
+    chance = random.Random(7)
+    usual = [one for one in QUESTIONS for _ in range(one.times)]
+    begin = time.monotonic()
+    while (at := (time.monotonic() - begin) / seconds) < 1:
+        tick = time.monotonic()
+        hours = {"ams": at, "lon": at - 0.05, "tyo": at - 0.4}
+        sizes = {"ams": 60.0, "lon": 40.0, "tyo": 25.0}
+        rates = {
+            name: sizes[name] * (0.35 + (0.5 - 0.5 * math.cos(2 * math.pi * hours[name])) ** 1.4)
+            for name in sizes
+        }
+        astray = 0.0
+        if not ordinary and 0.3 < at < 0.5:
+            rates["ams"] += 0.8 * rates["lon"]
+            rates["tyo"] += 0.2 * rates["lon"]
+            rates["lon"] = 0.0
+        for name, lab in fleet.labs.items():
+            asked = chance.choices(usual, k=round(rates[name] / 5 * chance.uniform(0.93, 1.07)))
+            if not ordinary and name == "tyo" and 0.7 < at < 0.85:
+                names = [f"{chance.getrandbits(64):x}.example." for _ in range(15)]
+                asked += [Asked(1, "NXDOMAIN", text, edns=1232) for text in names]
+                astray = 0.08
+            ask_nsd(lab, asked, astray, chance)
+        time.sleep(max(0.0, tick + 0.2 - time.monotonic()))
+
+
+def the_fleet(minutes: float) -> Answers:
+    """What the fleet's queries return over such a day, with an ordinary one a week before."""
+    timed = ("--latency-sample", "1")
+    with Fleet({"ams": timed, "lon": timed, "tyo": timed}, nsd) as fleet:
+        for lab in fleet.labs.values():
+            ask(lab)  # each row must be there before its first rate
+        unanswered_are_known()
+        fleet.report()
+        fleet.store.wait_for(fleet.labs)
+        time.sleep(10)
+        before = time.time()
+        fleet_day(fleet, minutes * 60, ordinary=True)
+        start = time.time()
+        fleet_day(fleet, minutes * 60, ordinary=False)
+        time.sleep(5)
+        end = time.time() - 5
+        fleet.store.say_again(start - before - AGES["1w"], before - 30, start)
+        time.sleep(2)
+        # from when a whole window lies in both days
+        return collect(asker(fleet.hub, STORE_PORT), "xdpdns-fleet", start + 25, end, "20s")
+
+
+def asker(lab: Lab, port: int = Prometheus.port) -> Callable[[str], bytes]:
+    """Ask the lab's Prometheus, or its store."""
+    return lambda path: http_get(lab.server, path, port=port).body
 
 
 def main(path: Path, minutes: float) -> None:
-    """Run all three, and store the answers by the dashboards' uids."""
+    """Run all four, and store the answers by the dashboards' uids."""
     answers = {"xdpdns-triage": the_attack(), "xdpdns": the_day(minutes)}
     answers["xdpdns-answers"] = the_answers(minutes)
+    answers["xdpdns-fleet"] = the_fleet(minutes)
     path.write_text(json.dumps(answers))
 
 

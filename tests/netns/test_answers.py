@@ -11,15 +11,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.netns import table
 from tests.netns.answered import LATE_ONES, MeasuredAnswers, answering
 from tests.netns.answers import answers
 from tests.netns.panels import Between
 from tests.netns.site import ETH, WINDOW
-from tests.netns.test_dashboards import TIMED, brief, targets
+from tests.netns.test_dashboards import TIMED, targets
 
 TARGETS = {name: expr for uid, name, expr in targets() if uid == "xdpdns-answers"}
 OF_THE_FLEET = {n: e for uid, n, e in targets() if uid == "xdpdns-fleet" and n in TIMED}
-TABLE: list[str] = []
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +29,10 @@ def site() -> Iterator[MeasuredAnswers]:
     for tool in ("prometheus", "/usr/sbin/nsd"):
         if not shutil.which(tool):
             pytest.skip(f"{tool} is not here: deploy/setup --dev installs it")
+    start = len(table.ROWS)
     with answering() as made:
         yield made
-    print("\n| xdpdns-answers: panel/query | expected | got |\n|---|---|---|", *TABLE, sep="\n")
+    print(table.short(table.ROWS[start:]))
 
 
 @pytest.mark.parametrize("name", OF_THE_FLEET)
@@ -39,7 +40,7 @@ def test_panel_of_the_fleet(site: MeasuredAnswers, name: str) -> None:
     """What *DNS fleet* says of an instance is what *DNS answers* says of it alone."""
     same = {"99 % within, by instance/A": "99 % within/A"}.get(name, "Unanswered/A")
     expected, got = answers(site)[same], site.panel(OF_THE_FLEET[name])
-    TABLE.append(f"| xdpdns-fleet: {name} | {brief(expected)} | {brief(got)} |")
+    table.compared("xdpdns-fleet", name, OF_THE_FLEET[name], expected, got)
     assert set(got) == {(ETH,)}
     if isinstance(expected, Between):
         assert expected.low <= got[ETH,] <= expected.high
@@ -56,7 +57,7 @@ def test_panel(site: MeasuredAnswers, name: str) -> None:
     expected = answers(site)[name]
     got = site.panel(TARGETS[name])
     assert got, f"no data: {TARGETS[name]}"
-    TABLE.append(f"| {name} | {brief(expected)} | {brief(got)} |")
+    table.compared("xdpdns-answers", name, TARGETS[name], expected, got)
     if ("tcp",) in got:
         # from the answer to the SYN to that to the FIN, which may go with others
         connections = sum(one.proto == "tcp" for one in site.said) * site.factors[""][ETH] / WINDOW

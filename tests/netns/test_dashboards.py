@@ -15,9 +15,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.netns import table
 from tests.netns.foreign import by_ip_link
-from tests.netns.panels import Between, Values, fleet, overview, triage
-from tests.netns.site import ETH, LO, ROOT, Key, Measured, measured
+from tests.netns.panels import Between, fleet, overview, triage
+from tests.netns.site import ETH, LO, ROOT, Measured, measured
 
 EXPECTED = {"xdpdns": overview, "xdpdns-fleet": fleet, "xdpdns-triage": triage}
 # Prometheus's own scrapes go over the loopback, where an agent counts them: TCP to other ports.
@@ -40,7 +41,6 @@ def targets() -> Iterator[tuple[str, str, str]]:
 
 
 TARGETS = list(targets())
-TABLE: list[str] = []
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,10 @@ def site() -> Iterator[Measured]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def table() -> Iterator[None]:
+def printed() -> Iterator[None]:
+    start = len(table.ROWS)
     yield
-    print("\n| dashboard: panel/query | expected | got |\n|---|---|---|", *TABLE, sep="\n")
+    print(table.short(table.ROWS[start:]))
 
 
 @pytest.mark.parametrize(
@@ -72,22 +73,13 @@ def test_panel(site: Measured, uid: str, name: str, expr: str) -> None:
     got = site.panel(expr)
     assert got, f"no data: {expr}"
     got.pop(SCRAPES, None)
-    TABLE.append(f"| {uid}: {name} | {brief(expected)} | {brief(got)} |")
+    table.compared(uid, name, expr, expected, got)
     if isinstance(expected, Between):
         assert len(got) == expected.count, got
         assert all(expected.low <= value <= expected.high for value in got.values()), got
     else:
         wanted = {key: value for key, value in expected.items() if value}
         assert {k: v for k, v in got.items() if v} == pytest.approx(wanted, rel=1e-6)
-
-
-def brief(values: Values | Between | dict[Key, float]) -> str:
-    """A few values for the table, the largest first."""
-    if isinstance(values, Between):
-        return f"{values.low:g} to {values.high:g}"
-    ordered = sorted(values.items(), key=lambda item: (-abs(item[1]), item[0]))
-    texts = [f"{' '.join(key)} {value:.6g}".strip() for key, value in ordered if value]
-    return ", ".join(texts[:4]) + (f" and {len(texts) - 4} more" if texts[4:] else "") or "0"
 
 
 def test_no_expectation_is_left_over(site: Measured) -> None:
@@ -122,9 +114,10 @@ def test_an_interface_that_is_not_counted(site: Measured) -> None:
     site.prometheus.process.wait_until("scrapes", lambda: time.time() > after + 2)
     site.at = time.time()
     expr = {(uid, name): text for uid, name, text in TARGETS}
-    why = site.panel(expr["xdpdns", "Not counted, and why/A"])
+    [name] = EMPTY_WHEN_WELL
+    why = site.panel(expr["xdpdns", name])
     assert why == {(LO, "lo", "replaced"): 1}
-    TABLE.append(f"| xdpdns: Not counted, and why/A | {LO} lo replaced 1 | {brief(why)} |")
+    table.compared("xdpdns", name, expr["xdpdns", name], {(LO, "lo", "replaced"): 1}, why)
     assert site.panel(expr["xdpdns", "Not counted/A"]) == {(): 1}
     assert site.panel(expr["xdpdns-fleet", "Interfaces not counted/A"]) == {(): 1}
     shown = site.panel(expr["xdpdns", "Interfaces/A"])

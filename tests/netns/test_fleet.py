@@ -18,7 +18,8 @@ from tests.netns.fleet import SITES, TRAFFIC, Fleet, MeasuredFleet
 from tests.netns.lab import wait_until
 from tests.netns.panels import Between
 from tests.netns.panels import fleet as panels
-from tests.netns.test_dashboards import TIMED, brief, targets
+from tests.netns.table import brief
+from tests.netns.test_dashboards import TIMED, targets
 from tests.netns.traffic import Sent, odd, queries
 
 NEEDED = ("victoria-metrics", "vmalert", "prometheus")
