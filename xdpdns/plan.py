@@ -1,9 +1,6 @@
 """What a configuration can cost at most: series, kernel memory, bytes of a scrape. `xdpdns plan`.
 
-Pure arithmetic: nothing is compiled, and no root is needed. Memory is what the kernel itself says
-of such maps in /proc/self/fdinfo (`memlock`; kernel/bpf/hashtab.c htab_map_mem_usage() and
-kernel/bpf/arraymap.c array_map_mem_usage(), 6.4 and later; earlier kernels use the same memory but
-say something rougher). All of it is allocated when the program is loaded, none while packets come.
+Pure arithmetic: nothing is compiled, and no root is needed.
 """
 
 from __future__ import annotations
@@ -19,24 +16,15 @@ from xdpdns import catalogue, kernel, vocab
 from xdpdns.decode import EDNS_VERSIONS, OVERFLOWS, QCLASSES
 from xdpdns.exposition import render
 from xdpdns.families import Family, InterfaceState, families
+from xdpdns.map_sizes import map_bytes, maps
 from xdpdns.roles import Programs, Way
 from xdpdns.settings import ProgramSettings
 from xdpdns.snapshot import EdnsSizes, Histogram, Marginals, Snapshot, Tcp, Timing
-from xdpdns.timing import BOUNDS, GROUPS, SLOTS, TIMED, TIMING_BYTES
+from xdpdns.timing import BOUNDS, GROUPS, TIMED
 
 ELSEWHERE = (8, 64, 128)
 """Numbers of CPUs that the memory is shown for, besides this machine's."""
 
-# Sizes of kernel structs on 64-bit machines, 6.18: struct bpf_htab, bucket, htab_elem, bpf_array.
-_HTAB, _BUCKET, _ELEMENT, _ARRAY, _POINTER = 896, 16, 48, 312, 8
-
-_COUNTERS_BYTES = 32_768
-"""No less than struct counters, for it is the most that an element of a per-CPU map can have."""
-_EDNS_SIZES = (257, 4096)
-"""Elements of the map of exact EDNS sizes, and bytes of one (bpf/edns_sizes.h)."""
-_TCP_WALK, _TCP_FLOWS = 64, (16, 4096)
-"""Bytes of struct tcp_walk; bytes of struct tcp_flow, and how many (bpf/tcp.h)."""
-_PAGE = 4096
 _FLAGS = ("qr", "aa", "tc", "rd", "z", "ad", "cd")
 
 _DIGITS = 7
@@ -61,63 +49,71 @@ class Dimension:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Upper bounds for one interface.
+class Rows:
+    """Upper bounds of one side: of xdpdns_queries_total or xdpdns_responses_total.
 
     Attributes:
         dimensions: in the order of the labels; the last one's product is the total.
         reachable: the total without the pairs that can't be: DO is 0 where there is no OPT record.
-        max_series: the limit that was chosen; the map has room for no more rows.
-        rows: the lesser of both for each direction in which queries are counted, and so the most
-            series of xdpdns_queries_total.
-        other_series: about the series of all other metrics, which hardly depend on the traffic.
-        scrape_bytes: an estimate of a scrape with so many rows, not compressed.
-        maps: the program's maps as the kernel is asked for them.
-        memory: bytes of kernel memory by the number of possible CPUs.
-        cpus: this machine's number of them.
+        rows: the lesser of that and the limit, for each direction in which the side is counted.
     """
 
     dimensions: tuple[Dimension, ...]
     reachable: int | None
-    max_series: int
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Upper bounds for one interface.
+
+    Attributes:
+        sides: the rows by side, of those that are counted.
+        max_series: the limit that was chosen; each map has room for no more rows.
+        other_series: about the series of all other metrics, which hardly depend on the traffic.
+        scrape_bytes: an estimate of a scrape with all rows, not compressed.
+        maps: the programs' maps as the kernel is asked for them.
+        memory: bytes of kernel memory by the number of possible CPUs.
+        cpus: this machine's number of them.
+    """
+
+    sides: dict[str, Rows]
+    max_series: int
     other_series: int
     scrape_bytes: int
     maps: tuple[kernel.MapSpec, ...]
     memory: dict[int, int]
     cpus: int
 
+    @property
+    def rows(self) -> int:
+        """The most rows of both sides."""
+        return sum(side.rows for side in self.sides.values())
+
 
 def plan(
-    settings: ProgramSettings,
-    cpus: int,
-    elsewhere: Sequence[int] = ELSEWHERE,
-    programs: Programs | None = None,
+    programs: Programs | ProgramSettings, cpus: int, elsewhere: Sequence[int] = ELSEWHERE
 ) -> Plan:
-    """Bound what the program of these settings can need on an interface of a machine.
-
-    `programs` are all that the interface has, if more: their maps and the series of their other
-    metrics are in the figures too, and the rows of all that count queries.
-    """
-    dimensions = tuple(_dimensions(settings))
-    reachable = _reachable(dimensions)
-    rows = settings.max_series if reachable is None else min(reachable, settings.max_series)
-    programs = programs or {Way("ingress", settings.side): settings}
-    rows *= sum(way.side == settings.side for way in programs)
+    """Bound what the programs of an interface (roles.py), or one alone, can need on a machine."""
+    if isinstance(programs, ProgramSettings):
+        programs = {Way("ingress", programs.side): programs}
+    sides = {
+        side: _rows([settings for way, settings in programs.items() if way.side == side])
+        for side in sorted({way.side for way in programs})
+    }
     specs: list[kernel.MapSpec] = []
     seen: set[Way] = set()
-    for way, program in programs.items():
+    for way, settings in programs.items():
         shared = TIMED if way.partner in seen else ()
-        specs += [spec for spec in maps(program) if spec.name not in shared]
+        specs += [spec for spec in maps(settings) if spec.name not in shared]
         seen.add(way)
     other = render(_without_rows(programs), False, _fail)
+    rows = sum(one.rows * _row_bytes(side, one.dimensions) for side, one in sides.items())
     return Plan(
-        dimensions=dimensions,
-        reachable=reachable,
-        max_series=settings.max_series,
-        rows=rows,
+        sides=sides,
+        max_series=max(settings.max_series for settings in programs.values()),
         other_series=sum(not line.startswith(b"#") for line in other.splitlines()),
-        scrape_bytes=len(other) + round(rows * _row_bytes(dimensions)),
+        scrape_bytes=len(other) + round(rows),
         maps=tuple(specs),
         memory={
             number: sum(map_bytes(spec, number) for spec in specs)
@@ -128,11 +124,12 @@ def plan(
 
 
 def to_json(made: Plan) -> dict[str, Any]:
-    """The plan's fields, with each map's bytes on this machine; null where there is no bound."""
+    """The plan's fields, with each map's bytes on this machine; null where there is no bound.
+
+    `queries` or `responses` is null if they are not counted.
+    """
     return {
-        "dimensions": [asdict(dimension) for dimension in made.dimensions],
-        "total": made.dimensions[-1].product,
-        "reachable": made.reachable,
+        **{side: _side(made.sides.get(side)) for side in vocab.SIDES},
         "max_series": made.max_series,
         "rows": made.rows,
         "other_series": made.other_series,
@@ -152,54 +149,24 @@ def to_json(made: Plan) -> dict[str, Any]:
     }
 
 
-def maps(settings: ProgramSettings) -> Iterable[kernel.MapSpec]:
-    """The maps that the program of these settings has (bpf/xdpdns.bpf.c), none smaller than it is.
-
-    BCC's structs are the truth; a test compares.
-    """
-    allowed = settings.allowed_tlds
-    bounded = settings.tlds != "all"
-    width = vocab.TLD_BYTES if bounded else vocab.TLD_BYTES_UNBOUNDED
-    key = 8 + (width if "tld" in settings.labels else 0)
-    yield kernel.MapSpec(settings.side, kernel.MAP_TYPE_PERCPU_HASH, key, 8, settings.max_series)
-    yield kernel.MapSpec("counters", kernel.MAP_TYPE_PERCPU_ARRAY, 4, _COUNTERS_BYTES, 2)
-    if allowed is not None:
-        yield kernel.MapSpec("tlds", kernel.MAP_TYPE_HASH, width, 8, max(1, len(allowed)))
-    if settings.exact_edns:
-        elements, size = _EDNS_SIZES
-        yield kernel.MapSpec("edns_sizes", kernel.MAP_TYPE_PERCPU_ARRAY, 4, size, elements)
-    if settings.timing:
-        yield kernel.MapSpec("pending", kernel.MAP_TYPE_ARRAY, 4, 16, SLOTS // 2, mmapable=True)
-        yield kernel.MapSpec("timing", kernel.MAP_TYPE_PERCPU_ARRAY, 4, TIMING_BYTES, 1)
-    if settings.tcp:
-        segments = 8 * (len(vocab.tcp_segments()) + 2)
-        yield kernel.MapSpec("tcp", kernel.MAP_TYPE_PERCPU_ARRAY, 4, segments, 1)
-        yield kernel.MapSpec("walk", kernel.MAP_TYPE_PERCPU_ARRAY, 4, _TCP_WALK, 1)
-        yield kernel.MapSpec("flows", kernel.MAP_TYPE_ARRAY, 4, *_TCP_FLOWS)
-    if settings.tcp or settings.hands_over or settings.hook == "tc":
-        yield kernel.MapSpec("tails", kernel.MAP_TYPE_PROG_ARRAY, 4, 4, 3)
+def _side(rows: Rows | None) -> dict[str, Any] | None:
+    if rows is None:
+        return None
+    return {
+        "dimensions": [asdict(dimension) for dimension in rows.dimensions],
+        "total": rows.dimensions[-1].product,
+        "reachable": rows.reachable,
+        "rows": rows.rows,
+    }
 
 
-def map_bytes(spec: kernel.MapSpec, cpus: int) -> int:
-    """Kernel memory of a map with all its elements allocated, on `cpus` possible CPUs."""
-    value = _round_up(spec.value_size)
-    if spec.kind == kernel.MAP_TYPE_PERCPU_ARRAY:
-        return _ARRAY + spec.max_entries * (_POINTER + value * cpus)
-    if spec.mmapable:
-        return _PAGE + _round_up(spec.max_entries * value, _PAGE)
-    if spec.kind in (kernel.MAP_TYPE_ARRAY, kernel.MAP_TYPE_PROG_ARRAY):
-        return _ARRAY + spec.max_entries * value
-    buckets = 1 << (spec.max_entries - 1).bit_length()
-    fixed = _HTAB + _BUCKET * buckets
-    element = _ELEMENT + _round_up(spec.key_size)
-    if spec.per_cpu:
-        return fixed + spec.max_entries * (element + _POINTER + value * cpus)
-    # a plain hash has a spare element and a pointer to it for each CPU
-    return fixed + (spec.max_entries + cpus) * (element + value) + _POINTER * cpus
-
-
-def _round_up(size: int, unit: int = 8) -> int:
-    return (size + unit - 1) // unit * unit
+def _rows(programs: Sequence[ProgramSettings]) -> Rows:
+    """Those of programs that differ at most in the direction."""
+    dimensions = tuple(_dimensions(programs[0]))
+    reachable = _reachable(dimensions)
+    limit = programs[0].max_series
+    each = limit if reachable is None else min(reachable, limit)
+    return Rows(dimensions, reachable, each * len(programs))
 
 
 def _dimensions(settings: ProgramSettings) -> Iterable[Dimension]:
@@ -221,6 +188,7 @@ def _dimensions(settings: ProgramSettings) -> Iterable[Dimension]:
 
 def _values(label: str, settings: ProgramSettings) -> Sequence[str] | None:
     """The texts that a label can have; None: any."""
+    absent = [vocab.NONE] if settings.side == "responses" else []
     if label == "af":
         return tuple(vocab.AF_NAMES.values())
     if label == "proto":
@@ -228,13 +196,16 @@ def _values(label: str, settings: ProgramSettings) -> Sequence[str] | None:
     if label == "edns":
         return vocab.edns_buckets(settings.edns_edges)
     if label == "qtype":
-        numbers: Iterable[int] = range(1 << 16)
         if settings.qtypes == "all":
-            return [vocab.qtype_text(number) for number in numbers]
-        return [*map(vocab.qtype_text, vocab.registered_qtypes()), vocab.OTHER]
+            return [*map(vocab.qtype_text, range(1 << 16)), *absent]
+        return [*map(vocab.qtype_text, vocab.registered_qtypes()), vocab.OTHER, *absent]
+    if label == "rcode":
+        return vocab.rcodes()
     if label == "tld":
         allowed = settings.allowed_tlds
-        return None if allowed is None else [*map(vocab.tld_text, sorted(allowed)), vocab.OTHER]
+        if allowed is None:
+            return None
+        return [*map(vocab.tld_text, sorted(allowed)), vocab.OTHER, *absent]
     return ("0", "1")
 
 
@@ -246,9 +217,10 @@ def _reachable(dimensions: Sequence[Dimension]) -> int | None:
     return total // (2 * edns) * (2 * edns - len((vocab.NO_EDNS, vocab.EDNS_UNSEEN)))
 
 
-def _row_bytes(dimensions: Sequence[Dimension]) -> float:
+def _row_bytes(side: str, dimensions: Sequence[Dimension]) -> float:
     """The mean length of a row's line; the interface and the direction come first."""
-    fixed = len(catalogue.QUERIES.name) + len('{interface="eth0",direction="ingress"} \n') + _DIGITS
+    metric = catalogue.QUERIES if side == "queries" else catalogue.RESPONSES
+    fixed = len(metric.name) + len('{interface="eth0",direction="ingress"} \n') + _DIGITS
     return fixed + sum(len(f',{one.label}=""') + one.mean_bytes for one in dimensions)
 
 

@@ -179,21 +179,24 @@ def _since(moment: datetime) -> str:
 
 
 def plan(made: Plan) -> None:
-    """Print the dimensions with their product, and what the rows come to."""
+    """Print the dimensions of each side with their product, and what the rows come to."""
     console = _console()
-    table = _plain("dimension", "values", "product", "such as")
-    for column in table.columns[1:3]:
-        column.justify = "right"
-    for one in made.dimensions:
-        table.add_row(one.label, _bound(one.values), _bound(one.product), " ".join(one.examples))
-    console.print(table)
-    console.print()
     facts = Table.grid(padding=(0, 2))
-    impossible = made.reachable != made.dimensions[-1].product
-    note = " (DO is 0 where there is no OPT record)" if impossible else ""
-    facts.add_row("rows that can be", _bound(made.reachable) + note)
+    for side, rows in made.sides.items():
+        table = _plain(f"of {side}", "values", "product", "such as")
+        for column in table.columns[1:3]:
+            column.justify = "right"
+        for one in rows.dimensions:
+            such = " ".join(one.examples)
+            table.add_row(one.label, _bound(one.values), _bound(one.product), such)
+        console.print(table)
+        console.print()
+        impossible = rows.reachable != rows.dimensions[-1].product
+        note = " (DO is 0 where there is no OPT record)" if impossible else ""
+        facts.add_row(f"{side}' rows that can be", _bound(rows.reachable) + note)
     facts.add_row("--max-series", f"{made.max_series:,}")
-    facts.add_row("rows at most", f"{made.rows:,}, and about {made.other_series} other series")
+    sides = " and ".join(f"{rows.rows:,} of {side}" for side, rows in made.sides.items())
+    facts.add_row("rows at most", f"{sides}, and about {made.other_series} other series")
     facts.add_row("a full scrape", f"about {_bytes(made.scrape_bytes)} before gzip")
     memory = [f"{_bytes(size)} on {cpus} CPUs" for cpus, size in made.memory.items()]
     memory[list(made.memory).index(made.cpus)] += " (the machine planned for)"

@@ -132,6 +132,11 @@ def rcode_text(number: int) -> str:
     return _PSEUDO_RCODES.get(number) or dns.rcode.to_text(dns.rcode.Rcode.make(number))
 
 
+def rcodes() -> tuple[str, ...]:
+    """Every name that rcode_text() gives to what the program counts."""
+    return tuple(map(rcode_text, (*range(12), *range(16, 24), *_PSEUDO_RCODES)))
+
+
 # --- EDNS sizes ---------------------------------------------------------------------------------
 
 NO_EDNS = "no_edns"

@@ -11,7 +11,8 @@ import pytest
 
 from xdpdns import kernel, present_replay, roles, vocab
 from xdpdns.loader import LoadedProgram
-from xdpdns.plan import map_bytes, maps, plan
+from xdpdns.map_sizes import map_bytes, maps
+from xdpdns.plan import plan
 from xdpdns.program import compile_program
 from xdpdns.settings import ProgramSettings
 

@@ -123,7 +123,7 @@ def plan(arguments: str, **variables: str) -> dict[str, Any]:
 
 
 def labels(made: dict[str, Any]) -> list[str]:
-    return [one["label"] for one in made["dimensions"]]
+    return [one["label"] for one in made["queries"]["dimensions"]]
 
 
 def test_command_line_environment_file_default(path: Path) -> None:

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from xdpdns import kernel, vocab
 from xdpdns.cli import main
-from xdpdns.plan import ELSEWHERE, map_bytes, maps, plan, to_json
+from xdpdns.map_sizes import map_bytes, maps
+from xdpdns.plan import ELSEWHERE, plan, to_json
 from xdpdns.settings import ProgramSettings
 
 SMALL = ProgramSettings(labels=("af", "do", "edns", "tld"), tlds="nl,de,.", edns_edges=(1232,))
@@ -19,11 +20,11 @@ SMALL = ProgramSettings(labels=("af", "do", "edns", "tld"), tlds="nl,de,.", edns
 
 def test_the_product_is_that_of_the_values() -> None:
     made = plan(ProgramSettings(), 4)
-    assert [one.label for one in made.dimensions] == list(vocab.DIMENSIONS)
-    values = [one.values or 0 for one in made.dimensions]
+    assert [one.label for one in made.sides["queries"].dimensions] == list(vocab.DIMENSIONS)
+    values = [one.values or 0 for one in made.sides["queries"].dimensions]
     assert values[:6] == [2, 2, 2, 2, 2, 9]
     assert values[6:] == [len(vocab.registered_qtypes()) + 1, len(vocab.iana_tlds()) + 1]
-    assert [one.product for one in made.dimensions] == list(
+    assert [one.product for one in made.sides["queries"].dimensions] == list(
         itertools.accumulate(values, int.__mul__)
     )
     assert made.rows == made.max_series == 100_000
@@ -37,23 +38,27 @@ def test_the_rows_that_can_be_are_those_that_a_small_configuration_lists() -> No
         if not (row[1] == "1" and row[2] in ("no_edns", "unseen"))
     ]
     made = plan(SMALL, 4)
-    assert made.dimensions[-1].product == prod((2, 2, 5, 4)) == 80
-    assert made.reachable == made.rows == len(possible) == 64
+    assert made.sides["queries"].dimensions[-1].product == prod((2, 2, 5, 4)) == 80
+    assert made.sides["queries"].reachable == made.rows == len(possible) == 64
     assert made.max_series == 100_000
 
 
 @pytest.mark.parametrize("labels", [("af", "edns"), ("af", "do"), ("qr",)])
 def test_without_do_or_edns_every_row_can_be(labels: tuple[str, ...]) -> None:
     made = plan(ProgramSettings(labels=labels), 4)
-    assert made.reachable == made.dimensions[-1].product
+    assert made.sides["queries"].reachable == made.sides["queries"].dimensions[-1].product
 
 
 def test_without_a_list_only_max_series_bounds() -> None:
     made = plan(ProgramSettings(tlds="all", labels=("af", "tld"), max_series=77), 4)
-    assert (made.dimensions[1].values, made.dimensions[1].product) == (None, None)
-    assert made.reachable is None
+    assert (
+        made.sides["queries"].dimensions[1].values,
+        made.sides["queries"].dimensions[1].product,
+    ) == (None, None)
+    assert made.sides["queries"].reachable is None
     assert made.rows == 77
-    assert to_json(made)["total"] is None
+    assert to_json(made)["queries"]["total"] is None
+    assert to_json(made)["responses"] is None
 
 
 def test_all_types_are_65536() -> None:
@@ -88,20 +93,50 @@ def test_bytes_as_a_kernel_said(spec: kernel.MapSpec, cpus: int, expected: int) 
     assert map_bytes(spec, cpus) == expected
 
 
+def test_responses_have_rows_too() -> None:
+    """Each response code, and what has no question."""
+    settings = ProgramSettings(side="responses", labels=("rcode", "qtype", "tld"), tlds="nl")
+    responses = plan(settings, 4).sides["responses"]
+    rcodes = 12 + 8 + len(("NODATA", "REFERRAL", "~other"))
+    qtypes = len(vocab.registered_qtypes()) + len(("~other", "~none"))
+    assert [one.values for one in responses.dimensions] == [rcodes, qtypes, 3]
+    assert responses.rows == rcodes * qtypes * 3
+
+
+@pytest.mark.parametrize(
+    ("options", "sides"),
+    [
+        ("", {"queries", "responses"}),
+        ("--no-responses", {"queries"}),
+        ("--role client", {"queries", "responses"}),
+    ],
+)
+def test_the_command_counts_what_attach_does(options: str, sides: set[str]) -> None:
+    done = CliRunner().invoke(main, ["plan", "--output", "json", *options.split()])
+    made = json.loads(done.stdout)
+    assert {side for side in ("queries", "responses") if made[side]} == sides
+    assert made["rows"] == sum(made[side]["rows"] for side in sides)
+    timed = CliRunner().invoke(main, ["plan", "--output", "json", "--latency-sample", "16"])
+    assert "pending" in {one["map"] for one in json.loads(timed.stdout)["maps"]}
+    assert "pending" not in {one["map"] for one in made["maps"]}
+
+
 def test_the_command_as_json() -> None:
     done = CliRunner().invoke(
         main, ["plan", "--output", "json", "--labels", "af,tld", "--tlds", "nl"]
     )
     assert done.exit_code == 0
     made = json.loads(done.stdout)
-    assert made["dimensions"][0] == {
+    assert made["queries"]["dimensions"][0] == {
         "label": "af",
         "values": 2,
         "product": 2,
         "examples": ["ipv4", "ipv6"],
         "mean_bytes": 4.0,
     }
-    assert (made["total"], made["reachable"], made["rows"]) == (4, 4, 4)
+    queries, responses = made["queries"], made["responses"]
+    assert (queries["total"], queries["reachable"], queries["rows"]) == (4, 4, 4)
+    assert made["rows"] == 4 + responses["rows"]
     here = next(row["bytes"] for row in made["memory"] if row["cpus"] == made["cpus"])
     assert here == sum(row["bytes"] for row in made["maps"])
 
@@ -109,7 +144,7 @@ def test_the_command_as_json() -> None:
 def test_the_command_as_a_table() -> None:
     done = CliRunner().invoke(main, ["plan", "--max-series", "5000"])
     assert done.exit_code == 0
-    assert f"{plan(ProgramSettings(), 1).dimensions[-1].product:,}" in done.stdout
+    assert f"{plan(ProgramSettings(), 1).sides['queries'].dimensions[-1].product:,}" in done.stdout
     assert "(the machine planned for)" in done.stdout
     assert "5,000" in done.stdout
 

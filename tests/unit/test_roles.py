@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -93,20 +93,20 @@ def test_without_its_role_an_exchange_is_of_the_other() -> None:
 
 def test_the_plan_of_both_has_all_maps() -> None:
     """Two tables of waiting queries, each shared by partners; and rows of both directions."""
-    made = plan(SMALL, 4, programs=roles.programs("both", ProgramSettings(timing=1)))
+    made = plan(roles.programs("both", replace(SMALL, timing=1)), 4)
     names = [spec.name for spec in made.maps]
     assert names.count("counters") == 4
     assert names.count("queries") == names.count("responses") == 2
     assert all(names.count(name) == 2 for name in TIMED if name != "clock")
-    assert made.rows == 2 * plan(SMALL, 4).rows
+    assert made.sides["queries"].rows == 2 * plan(SMALL, 4).rows
 
 
 def test_plan_takes_the_role() -> None:
     server, both = (
         CliRunner().invoke(main, ["plan", "--role", role]).stdout for role in ("server", "both")
     )
-    assert "100,000, and" in server
-    assert "200,000, and" in both
+    assert "100,000 of queries" in server
+    assert "200,000 of queries" in both
 
 
 @pytest.mark.parametrize("text", ["dot,doh", "", "None"])

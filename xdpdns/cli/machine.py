@@ -10,11 +10,14 @@ import click
 from xdpdns import roles
 from xdpdns.cli.options import (
     exact_edns_option,
+    latency_option,
     netns_option,
     output_option,
     print_json,
     program_options,
     program_settings,
+    response_labels_option,
+    responses_option,
     role_option,
 )
 from xdpdns.cli.types import WholeNumber
@@ -49,6 +52,9 @@ def status(netns: str | None, output: str) -> None:
 @click.command(short_help="Say what a configuration can come to, in series and memory.")
 @output_option()
 @role_option(*roles.ROLES)
+@responses_option
+@response_labels_option
+@latency_option(0)
 @program_options
 @exact_edns_option
 @click.option(
@@ -57,12 +63,20 @@ def status(netns: str | None, output: str) -> None:
     metavar="N",
     help="CPUs of the machine that is planned for.  [default: those of this one]",
 )
-def plan(output: str, role: str, exact_edns: bool, cpus: int | None, **options: Any) -> None:
+def plan(
+    output: str,
+    role: str,
+    responses: bool,
+    response_labels: tuple[str, ...],
+    latency_sample: int,
+    exact_edns: bool,
+    cpus: int | None,
+    **options: Any,
+) -> None:
     """Say how many series and how much memory a configuration can come to.
 
-    Takes the options of `attach`, dimension by dimension, for the queries of one interface; memory
-    and the other series are with the programs for responses. Nothing is attached or compiled, and
-    no root is needed.
+    Takes the options of `attach`: what its programs can need on one interface, dimension by
+    dimension. Nothing is attached or compiled, and no root is needed.
 
     \b
     Examples:
@@ -73,10 +87,13 @@ def plan(output: str, role: str, exact_edns: bool, cpus: int | None, **options: 
     from xdpdns import kernel, present
     from xdpdns import plan as module
 
-    asked = replace(program_settings(options), exact_edns=exact_edns)
-    programs = roles.programs(role, asked)
-    settings = next(one for one in programs.values() if one.side == "queries")
-    made = module.plan(settings, cpus or kernel.possible_cpus(), programs=programs)
+    programs = roles.programs(
+        role,
+        replace(program_settings(options), exact_edns=exact_edns, timing=latency_sample),
+        responses=responses,
+        response_labels=response_labels,
+    )
+    made = module.plan(programs, cpus or kernel.possible_cpus())
     if output == "json":
         print_json(module.to_json(made))
     else:
