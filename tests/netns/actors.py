@@ -146,7 +146,7 @@ class Agent:
         self._lab = lab
         argv = [*prefix, XDPDNS, "attach", *interfaces, *options]
         self.process = lab.start(lab.server, argv, "agent")
-        self.process.wait_until("the agent's readiness", self._ready, 30.0)
+        self.process.wait_until("the agent's readiness", self._ready)
 
     def _ready(self) -> bool:
         try:
