@@ -12,7 +12,8 @@ from xdpdns.exposition import render
 from xdpdns.families import InterfaceState, families
 from xdpdns.replay import ReplayResult
 from xdpdns.roles import WAYS
-from xdpdns.snapshot import Snapshot, Timing
+from xdpdns.snapshot import Snapshot, Tcp, Timing
+from xdpdns.vocab import COUNTED
 
 TOP = 15
 """Lines of a table of values; the rest is summed in one line."""
@@ -58,6 +59,8 @@ def show(result: ReplayResult) -> None:
 def _counters(console: Console, snapshot: Snapshot, title: str, side: str) -> None:
     outcomes = {name: count for name, count in snapshot.outcomes.items() if count}
     console.print(_table(title, "outcome", Counter(outcomes)))
+    if snapshot.tcp is not None:
+        _tcp(console, snapshot.tcp, side)
     counted = sum(snapshot.queries.values())
     for index, name in enumerate(snapshot.dimensions):
         values: Counter[str] = Counter()
@@ -72,6 +75,19 @@ def _counters(console: Console, snapshot: Snapshot, title: str, side: str) -> No
             "raise --max-series.",
             style="yellow",
         )
+
+
+def _tcp(console: Console, tcp: Tcp, side: str) -> None:
+    """The segments, if there are any, and the messages in them."""
+    segments = Counter({name: count for name, count in tcp.segments.items() if count})
+    if not segments:
+        return
+    console.print(_table(f"{segments.total():,} TCP segments", "segment", segments))
+    whole, rest = sum(tcp.messages.values()), tcp.split + tcp.unread
+    console.print(
+        f"{whole:,} messages lie within a segment, {tcp.messages[COUNTED[side]]:,} of them "
+        f"{side}; {rest:,} do not, or were too many for theirs."
+    )
 
 
 def _durations(console: Console, timing: Timing) -> None:

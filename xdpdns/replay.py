@@ -243,14 +243,16 @@ def to_json(result: ReplayResult) -> dict[str, Any]:
     `file` is the path where there is one file, else null; `files` has all. `first` and `last` are
     seconds since 1970 UTC with nine decimals, as strings since a JSON number may be cut to 53 bits.
     `warnings` tells of files that were not readable to their end. The queries are as
-    :func:`xdpdns.report_json.to_json` has them. `responses` has the same of the responses, their
-    rows under `rows`, and `durations` how soon queries were answered: null if not counted.
+    :func:`xdpdns.report_json.to_json` has them, and `tcp` what came in segments. `responses` has
+    the same of the responses, their rows under `rows`, and `durations` how soon queries were
+    answered: null if not counted.
     """
     responses, timing = None, None
     if result.responses is not None:
         made = report_json.to_json(result.responses)
         responses = {"outcomes": made["outcomes"], "rows": made.pop("queries")}
         responses |= {key: made[key] for key in ("overflow", "folded", "marginals")}
+        responses["tcp"] = report_json.tcp(result.responses.tcp)
         timing = result.responses.timing
     return {
         "file": result.files[0] if len(result.files) == 1 else None,
@@ -260,6 +262,7 @@ def to_json(result: ReplayResult) -> dict[str, Any]:
         "warnings": [str(warning) for warning in result.warnings],
         **report_json.to_json(result.snapshot),
         "packets": result.packets,
+        "tcp": report_json.tcp(result.snapshot.tcp),
         "responses": responses,
         "durations": None if timing is None else report_json.durations(timing),
     }

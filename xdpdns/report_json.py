@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xdpdns.snapshot import Histogram, Marginals, Snapshot, Timing
+from xdpdns.snapshot import Histogram, Marginals, Snapshot, Tcp, Timing
 
 
 def rows(snapshot: Snapshot) -> list[tuple[tuple[str, ...], int]]:
@@ -46,6 +46,18 @@ def durations(timing: Timing) -> dict[str, Any]:
             {"af": af, "proto": proto, **_histogram(histogram)}
             for (af, proto), histogram in timing.durations.items()
         ],
+    }
+
+
+def tcp(counted: Tcp | None) -> dict[str, Any] | None:
+    """What came in TCP segments, as the members of :class:`xdpdns.snapshot.Tcp`; None for None."""
+    if counted is None:
+        return None
+    return {
+        "segments": dict(counted.segments),
+        "messages": dict(counted.messages),
+        "split": counted.split,
+        "unread": counted.unread,
     }
 
 

@@ -7,6 +7,7 @@ What the product's own program makes of captures is judged in tests/truth.
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import threading
@@ -18,9 +19,10 @@ from pathlib import Path
 import pytest
 
 from tests import packets
+from tests.schemas import valid
 from tests.truth.loading import compiled, load
 from tests.unit.test_capture import block, enhanced, interface, pcap, section
-from xdpdns import kernel
+from xdpdns import kernel, present_replay
 from xdpdns.errors import CaptureError, KernelError
 from xdpdns.loader import LoadedProgram
 from xdpdns.replay import LONGEST_FRAME, ReplayResult, replay, to_json
@@ -259,7 +261,7 @@ MS = 1_000_000
 
 def both(paths: list[Path]) -> ReplayResult:
     """Both of the product's programs, all responses timed."""
-    queries = ProgramSettings(timing=1, capture_clock=True)
+    queries = ProgramSettings(timing=1, capture_clock=True, tcp=True)
     responses = replace(queries, side="responses", labels=("rcode",))
     with (
         load(queries) as asked,
@@ -291,6 +293,33 @@ def test_both_programs_see_every_packet(tmp_path: Path) -> None:
     made = to_json(result)
     assert made["responses"]["rows"] == [{"rcode": "NODATA", "count": 1}]
     assert made["durations"]["pairing"]["matched"] == 1
+
+
+def in_segment(wire: bytes, back: bool = False) -> bytes:
+    """A frame with a message over TCP, its length before it."""
+    ends = {"sport": 53, "dport": 40000} if back else {}
+    data = len(wire).to_bytes(2, "big") + wire
+    return packets.ethernet(packets.ipv4(packets.tcp(data, **ends), proto=packets.TCP, back=back))
+
+
+def test_messages_over_tcp(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Counted by both programs, timed, and told in every form."""
+    asked, answered = packets.dns_query("example.com"), packets.dns_query("example.com", qr=1)
+    frames = [(S, in_segment(asked)), (S + 30 * MS, in_segment(answered, back=True))]
+    result = both([write(tmp_path / "a.pcap", pcap(frames))])
+    made = to_json(result)
+    for tcp, name in ((made["tcp"], "query"), (made["responses"]["tcp"], "response")):
+        assert {what: n for what, n in tcp["segments"].items() if n} == {"messages": 1}
+        assert {what: n for what, n in tcp["messages"].items() if n} == {name: 1}
+        assert tcp["split"] == tcp["unread"] == 0
+    assert [(row["proto"], row["count"]) for row in made["queries"]] == [("tcp", 1)]
+    assert made["responses"]["rows"] == [{"rcode": "NODATA", "count": 1}]
+    assert timed(result).durations["ipv4", "tcp"].count == 1
+    valid("replay", json.dumps(made))
+    present_replay.show(result)
+    shown = capsys.readouterr().out
+    assert shown.count("1 TCP segments") == 2
+    assert "1 messages lie within a segment, 1 of them responses" in shown
 
 
 def test_time_is_the_captures(tmp_path: Path) -> None:

@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 
 from xdpdns.dump.reading import Reading
 from xdpdns.families import InterfaceState
-from xdpdns.report_json import to_json
+from xdpdns.report_json import tcp, to_json
 from xdpdns.snapshot import Snapshot
 
 TIMING = ("sample", "tracked", "matched", "expired", "displaced", "waiting", "duplicate", "orphan")
-TCP = ("segments", "messages", "split", "unread")
 
 
 def write(reading: Reading) -> bytes:
@@ -42,13 +41,13 @@ def _program(state: InterfaceState) -> dict[str, object]:
 
 def _counters(snapshot: Snapshot) -> dict[str, object]:
     made = to_json(snapshot)
-    timing, tcp = snapshot.timing, snapshot.tcp
+    timing = snapshot.timing
     return {
         "of": "responses" if "response" in snapshot.outcomes else "queries",
         "rows": made["queries"],
         **{name: made[name] for name in ("packets", "outcomes", "overflow", "folded", "marginals")},
         "timing": None if timing is None else {name: getattr(timing, name) for name in TIMING},
-        "tcp": None if tcp is None else {name: getattr(tcp, name) for name in TCP},
+        "tcp": tcp(snapshot.tcp),
     }
 
 
