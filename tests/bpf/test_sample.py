@@ -205,7 +205,7 @@ def is_answer(frame: bytes) -> bool:
     if not isinstance(classify(frame, EXACT_RESPONSES).row, ResponseRow):
         return False
     ports = Ports(EXACT_RESPONSES.ports, EXACT_RESPONSES.encrypted)
-    _, wire = message(frame, ports, "responses", EXACT_RESPONSES.max_extensions)
+    wire = message(frame, ports, "responses", EXACT_RESPONSES.max_extensions).payload
     return not wire[2] & 0x78
 
 
