@@ -22,7 +22,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from xdpdns import kernel, listen
-from xdpdns.errors import ListenError, SupervisorError
+from xdpdns.errors import ListenError, XdpdnsError
 from xdpdns.privileges import User, become, drop, reading_needs
 from xdpdns.roles import Programs, Way
 from xdpdns.service import Service
@@ -102,7 +102,7 @@ def run(settings: AgentSettings) -> bool:
 def _run(settings: AgentSettings, manager: ServiceManager, stack: ExitStack) -> bool:
     kernel.require_root()
     _allow_files()
-    # Before anything is attached: whoever connects meanwhile waits. What follows needs no power.
+    # Before anything is attached. What follows needs no power.
     try:
         listeners = listen.bind(settings.listen)
     except ListenError:
@@ -127,20 +127,14 @@ def _run(settings: AgentSettings, manager: ServiceManager, stack: ExitStack) -> 
     drop(*reading_needs())
     interfaces = Interfaces(settings.programs, settings.stats)
     stack.callback(interfaces.close)
-    while True:
-        message, fds = supervisor.receive()
-        if isinstance(message, Started):
-            break
-        interfaces.tell(message, fds)
     server = Server(
         listeners,
         interfaces.collect,
         interfaces.states,
         web_config=settings.web_config,
         on_first_scrape=lambda: log.debug("First scrape %.2f s after exec.", since_exec()),
+        starting=True,
     )
-    # What is there now stays: so garbage is looked for often, and never piles up.
-    gc.freeze()
     return asyncio.run(_serve(settings, server, supervisor, interfaces, manager))
 
 
@@ -151,43 +145,60 @@ async def _serve(
     interfaces: Interfaces,
     manager: ServiceManager,
 ) -> bool:
-    """Serve until a signal; the loop's own handlers replace those of the start.
+    """Serve until a signal, from now on: clients learn that the supervisor is still at its start.
 
     Whether the agent is to be started anew.
 
     Raises:
         SupervisorError: the supervisor has ended; clients had a while to learn of it.
+        XdpdnsError: the start failed.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    failures: list[SupervisorError] = []
+    failures: list[XdpdnsError] = []
     service = Service(manager, settings, lambda: supervisor.heard, stop.set)
+
+    def started() -> None:
+        # What is there now stays: so garbage is looked for often, and never piles up.
+        gc.freeze()
+        server.started.set()
+        for address in server.addresses:
+            log.info("Serving %s", _url(address, settings.web_config))
+        service.ready(interfaces.states())
 
     def hear() -> None:
         try:
             while True:
-                interfaces.tell(*supervisor.receive(block=False))
+                message, fds = supervisor.receive(block=False)
+                if isinstance(message, Started):
+                    started()
+                else:
+                    interfaces.tell(message, fds)
         except BlockingIOError:
             pass  # that was all
-        except SupervisorError as error:
+        except XdpdnsError as error:
             loop.remove_reader(supervisor)
-            interfaces.unwatched()
             failures.append(error)
+            if not server.started.is_set():
+                stop.set()
+                return
+            interfaces.unwatched()
             log.error("%s", error)
             loop.call_later(LAST_SCRAPE, stop.set)
-        service.changed(interfaces.states())
+        if server.started.is_set():
+            service.changed(interfaces.states())
 
     async with server:
         loop.add_reader(supervisor, hear)
-        for address in server.addresses:
-            log.info("Serving %s", _url(address, settings.web_config))
-        service.ready(interfaces.states())
         await stop.wait()
         loop.remove_reader(supervisor)
         service.stopping()
-    log.info("%s", _stopping(settings, [] if service.again else interfaces.states()))
+    if server.started.is_set():
+        log.info("%s", _stopping(settings, [] if service.again else interfaces.states()))
+    elif not failures:
+        log.info("Stopped while starting.")
     for number in (signal.SIGINT, signal.SIGTERM):
         # What follows takes programs off: a second Ctrl-C must not leave one behind.
         loop.remove_signal_handler(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import html
@@ -19,6 +20,11 @@ from xdpdns.exposition import (
 )
 from xdpdns.families import InterfaceState
 from xdpdns.scrape import SharedScraper, Variant
+
+PATIENCE = 8.0
+"""Seconds that a scrape waits for the start; Prometheus gives up after 10 by default."""
+
+_STARTING = "starting: the program is being compiled and attached."
 
 TEXT = "text/plain; charset=utf-8"
 
@@ -67,16 +73,21 @@ def plain(status: HTTPStatus, text: str = "", **headers: str) -> Response:
 
 
 class Pages:
-    """All paths. `interfaces` gives the states (without snapshots) at once, on the event loop."""
+    """All paths. `interfaces` gives the states (without snapshots) at once, on the event loop.
+
+    Until `started` there are no counters: a scrape waits for them, within its scraper's patience.
+    """
 
     def __init__(
         self,
         scraper: SharedScraper,
         interfaces: Callable[[], Sequence[InterfaceState]],
+        started: asyncio.Event,
         on_first_scrape: Callable[[], None] | None = None,
     ) -> None:
         self._scraper = scraper
         self._interfaces = interfaces
+        self._started = started
         self._on_first_scrape = on_first_scrape
         self._paths: dict[str, Callable[[Mapping[str, str]], Awaitable[Response]]] = {
             "/": self._landing,
@@ -100,6 +111,11 @@ class Pages:
             openmetrics=wants_openmetrics(headers.get("accept", "")),
             gzip=wants_gzip(headers.get("accept-encoding", "")),
         )
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._started.wait()
+        except TimeoutError:
+            return plain(HTTPStatus.SERVICE_UNAVAILABLE, _STARTING, Retry_After="5")
         body = await self._scraper.get(variant)
         content = {
             "Content-Type": CONTENT_TYPE_OPENMETRICS if variant.openmetrics else CONTENT_TYPE_TEXT,
@@ -119,6 +135,8 @@ class Pages:
         return plain(HTTPStatus.OK, "xdpdns lives.")
 
     async def _ready(self, _: Mapping[str, str]) -> Response:
+        if not self._started.is_set():
+            return plain(HTTPStatus.SERVICE_UNAVAILABLE, _STARTING)
         states = self._interfaces()
         down = [
             f"{s.interface}: {s.detail or s.reason or 'not counted'}" for s in states if not s.up

@@ -45,6 +45,7 @@ class Server:
         web_config: TLS, basic auth and headers; None: plain HTTP for everybody.
         on_first_scrape: called once, when the first answer with metrics has been sent.
         limits: how much and how long clients may use.
+        starting: there are no counters yet; `started` is set when there are.
 
     :attr:`addresses` has what is bound, with the port that the kernel chose where 0 was asked for.
 
@@ -59,12 +60,16 @@ class Server:
         web_config: WebConfigFile | None = None,
         on_first_scrape: Callable[[], None] | None = None,
         limits: Limits | None = None,
+        starting: bool = False,
     ) -> None:
+        self.started = asyncio.Event()
+        if not starting:
+            self.started.set()
         self._web = web_config
         self._limits = limits or Limits()
         self._auth = BasicAuth()
         self._scraper = SharedScraper(Scraper(collect))
-        self._pages = Pages(self._scraper, interfaces, on_first_scrape)
+        self._pages = Pages(self._scraper, interfaces, self.started, on_first_scrape)
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self._listeners = listeners
         self.addresses = [listen.name_of(one) for one in listeners]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 
 import pytest
 
-from tests.netns.actors import Agent, dig, dnsperf, start_nsd
+from tests.netns.actors import XDPDNS, Agent, dig, dnsperf, start_nsd
 from tests.netns.lab import SERVER4, SERVER6, Lab
 from tests.netns.mix import DIMENSIONS, EDNS, NAMES, QTYPES, known_mix
-from tests.netns.scrape import Scrape, http_get
+from tests.netns.scrape import Scrape, http_get, scrape
 
 
 def rows(found: Scrape) -> Counter[tuple[str, ...]]:
@@ -191,3 +192,25 @@ def test_endpoints(lab: Lab) -> None:
     assert opened.headers["content-type"].startswith("application/openmetrics-text")
     assert opened.body.endswith(b"# EOF\n")
     agent.stop()
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, None])
+def test_clients_are_answered_while_it_starts(lab: Lab, end: signal.Signals | None) -> None:
+    """`/-/ready` says so at once, a scrape gets the first counters, and it can be stopped."""
+    starting = lab.start(lab.server, [XDPDNS, "attach", "eth0"], "starting")
+
+    def ready() -> str:
+        try:
+            return http_get(lab.server, "/-/ready").body.decode()
+        except ConnectionRefusedError:
+            return ""
+
+    starting.wait_until("an answer", lambda: bool(ready()), 30)
+    assert ready().startswith("starting: ")
+    assert http_get(lab.server, "/healthz").status == 200
+    if end is None:
+        assert scrape(lab.server).total("xdpdns_up") > 0
+        assert ready() == "Every interface is counted.\n"
+    assert starting.stop(end or signal.SIGINT) == 0
+    assert ("Stopped while starting." in starting.log) == (end is not None), starting.log
+    assert lab.server.xdp_program() is None

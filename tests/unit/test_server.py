@@ -45,6 +45,27 @@ def server() -> Iterator[Running]:
         yield running
 
 
+def test_a_client_that_comes_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is answered: /-/ready at once, a scrape when there are counters, or else in time."""
+    with serving(starting=True) as running:
+        status, _, body = running.get("/-/ready")
+        assert (status, body.startswith(b"starting")) == (503, True)
+        assert running.get("/healthz")[0] == 200
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(running.get, "/metrics")
+            time.sleep(0.1)
+            assert not waiting.done()
+            assert running.counting.readings == 0
+            running.loop.call_soon_threadsafe(running.server.started.set)
+            assert waiting.result(10)[0] == 200
+        assert running.get("/-/ready")[0] == 200
+    monkeypatch.setattr("xdpdns.pages.PATIENCE", 0.1)
+    with serving(starting=True) as running:
+        status, headers, body = running.get("/metrics")
+        assert (status, headers["Retry-After"]) == (503, "5")
+        assert body.startswith(b"starting")
+
+
 def test_metrics_in_text(server: Running) -> None:
     status, headers, body = server.get("/metrics")
     assert status == 200

@@ -50,6 +50,9 @@ SHARE = 20
 MOST_FOLLOWED = 64
 """Interfaces that patterns may bring: each has maps of its own, whose memory is taken at once."""
 
+LONG = 60.0
+"""Seconds after which the compiler should have been done, and people want to know that it isn't."""
+
 FORGET_AFTER, REMEMBERED = 60.0, 16
 """An interface that came by a pattern and has gone is waited for so many seconds, so that its
 counters can go on; of those that came last, so many."""
@@ -112,9 +115,11 @@ class Supervision:
         if settings.keep:
             keep.prepare(self._hooks)
         self._reserve()
+        patience = 1.0  # of who started it: a fast start needs no word
         for program, compilation in compilations.items():
-            while not self._outbox.listen(compilation.fileno(), timeout=60.0):
-                log.info("Still compiling.")
+            while not self._outbox.listen(compilation.fileno(), timeout=patience):
+                log.info("Compiling the programs." if patience < LONG else "Still compiling.")
+                patience = LONG
             compiled = self._tools.compiled[program] = compilation.result()
             log.debug("Compiled in %.2f s, %.2f s after exec.", compiled.seconds, since_exec())
         if settings.stats:
