@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
+from threading import Lock
 
 from xdpdns import kernel, meta
 from xdpdns.decode import Decoder
@@ -12,6 +15,10 @@ from xdpdns.program import NAMES, TAIL_AGAIN, TAIL_OTHER, TAIL_TCP, TCP_ENTRY, C
 from xdpdns.settings import ProgramSettings
 from xdpdns.snapshot import Snapshot
 from xdpdns.timing import TIMED
+
+_CREATING = Lock()
+"""The kernel takes per-CPU memory for one map at a time: whose maps are there is verified while
+those of the next are made."""
 
 
 class LoadedProgram:
@@ -36,23 +43,15 @@ class LoadedProgram:
         self.maps: dict[str, int] = maps or {}
         self.fd = -1
         try:
-            for name, spec in compiled.maps.items():
-                if shared and name in TIMED:
-                    if name in self.maps:
-                        os.close(self.maps[name])
-                    self.maps[name] = os.dup(shared[name])
-                elif maps is None:
-                    self.maps[name] = kernel.map_create(_named(spec, settings))
-            kind = kernel.PROG_TYPE_XDP if settings.hook == "xdp" else kernel.PROG_TYPE_SCHED_CLS
-            self.fd = kernel.prog_load(kind, NAMES[settings.side], compiled.main.linked(self.maps))
-            if "tails" in self.maps:
-                self._set_tail(TAIL_AGAIN, self.fd)
-            if compiled.tcp is not None:
-                tcp = kernel.prog_load(kind, TCP_ENTRY, compiled.tcp.linked(self.maps))
-                try:
-                    self._set_tail(TAIL_TCP, tcp)
-                finally:
-                    os.close(tcp)
+            with _CREATING:
+                for name, spec in compiled.maps.items():
+                    if shared and name in TIMED:
+                        if name in self.maps:
+                            os.close(self.maps[name])
+                        self.maps[name] = os.dup(shared[name])
+                    elif maps is None:
+                        self.maps[name] = kernel.map_create(_named(spec, settings))
+            self._load(compiled, settings)
             if maps is None:
                 _allow(self.maps.get("tlds"), compiled, settings)
             self._layouts = {"key": compiled.key, "counters": compiled.counters}
@@ -62,6 +61,27 @@ class LoadedProgram:
             self.close()
             raise
         self._decoder = Decoder(compiled.key, compiled.counters, settings)
+
+    def _load(self, compiled: Compiled, settings: ProgramSettings) -> None:
+        """Have the functions verified side by side, and join them."""
+        kind = kernel.PROG_TYPE_XDP if settings.hook == "xdp" else kernel.PROG_TYPE_SCHED_CLS
+        functions = {NAMES[settings.side]: compiled.main}
+        if compiled.tcp is not None:
+            functions[TCP_ENTRY] = compiled.tcp
+        with ThreadPoolExecutor(len(functions)) as pool:
+            main, *tcp = [
+                pool.submit(kernel.prog_load, kind, name, code.linked(self.maps))
+                for name, code in functions.items()
+            ]
+        with ExitStack() as stack:
+            for load in tcp:
+                if load.exception() is None:
+                    stack.callback(os.close, load.result())
+            self.fd = main.result()
+            if "tails" in self.maps:
+                self._set_tail(TAIL_AGAIN, self.fd)
+            for load in tcp:
+                self._set_tail(TAIL_TCP, load.result())
 
     def hand_over(self, other: LoadedProgram) -> None:
         """Leave to the other program, from now on, what is its side's (settings.hands_over).

@@ -21,6 +21,7 @@ CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF = 12, 38, 39
 
 _PR_SET_KEEPCAPS, _PR_SET_NO_NEW_PRIVS = 8, 38
 _CAPABILITY_VERSION_3 = 0x20080522
+_NOBODY = 65534
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -89,6 +90,25 @@ def drop(*keep: int) -> None:
             "capset (`SystemCallFilter=capset` in a unit of systemd).",
             number,
         )
+
+
+def seem_unprivileged() -> None:
+    """Have geteuid(2) say that this process is not root's, and lose nothing by it.
+
+    Its capabilities stay, and so does root's access to files; so does everything where this is not
+    permitted.
+    """
+    header = struct.pack("<Ii", _CAPABILITY_VERSION_3, 0)
+    before = ctypes.create_string_buffer(24)
+    if os.geteuid() != 0 or _libc.capget(header, before):
+        return
+    try:
+        os.seteuid(_NOBODY)
+    except OSError:
+        return
+    _libc.setfsuid(0)
+    if _libc.setfsuid(-1) != 0 or _libc.capset(header, before):
+        os.seteuid(0)
 
 
 def reading_needs() -> tuple[int, ...]:

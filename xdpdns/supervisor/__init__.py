@@ -97,9 +97,15 @@ def _child(settings: AgentSettings, agent: socket.socket, since_exec: Callable[[
             signal.signal(number, signal.SIG_IGN)
         try:
             _enter(settings.netns, agent)
+            from xdpdns.program import Compilation
+
+            # The compilers are what takes longest: they start before pyroute2 is imported.
+            compilations = {
+                one: Compilation(one) for one in dict.fromkeys(settings.programs.values())
+            }
             from xdpdns.supervisor import child
 
-            child.supervise(settings, agent, since_exec)
+            child.supervise(settings, agent, compilations, since_exec)
         except XdpdnsError as error:
             send(agent, Failed.of(error))
         code = 0

@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -59,17 +59,23 @@ counters can go on; of those that came last, so many."""
 
 
 def supervise(
-    settings: AgentSettings, agent: socket.socket, since_exec: Callable[[], float]
+    settings: AgentSettings,
+    agent: socket.socket,
+    compilations: Mapping[ProgramSettings, Compilation],
+    since_exec: Callable[[], float],
 ) -> None:
     """Attach, watch until the agent ends, and take off what is not to stay.
 
-    A failure of the start is sent to the agent, whose error it then is.
+    `compilations` are under way, and are closed here. A failure of the start is sent to the agent,
+    whose error it then is.
     """
     outbox = Outbox(agent)
     with ExitStack() as stack:
+        for compilation in compilations.values():
+            stack.callback(compilation.close)
         try:
             supervision = Supervision(settings, outbox, stack)
-            supervision.start(since_exec)
+            supervision.start(compilations, since_exec)
         except AgentEndedError:
             return
         except XdpdnsError as error:
@@ -92,19 +98,18 @@ class Supervision:
         self._numbers = 0
         self._full = False
 
-    def start(self, since_exec: Callable[[], float]) -> None:
-        """Compile, and attach to all that is there.
+    def start(
+        self,
+        compilations: Mapping[ProgramSettings, Compilation],
+        since_exec: Callable[[], float],
+    ) -> None:
+        """Wait for the compilers, and attach to all that is there.
 
         Raises:
             XdpdnsError: an interface that was named, or the program, or the machine can't.
             AgentEndedError: the agent didn't wait for it.
         """
         settings, stack = self._settings, self._stack
-        # The children compile while this process looks at the interfaces.
-        compilations: dict[ProgramSettings, Compilation] = {}
-        for program in dict.fromkeys(settings.programs.values()):
-            compilations[program] = Compilation(program)
-            stack.callback(compilations[program].close)
         self._events = LinkEvents()
         stack.callback(self._events.close)
         self._hooks = stack.enter_context(Hooks())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from xdpdns.errors import AttachError, OccupiedError, XdpdnsError
 from xdpdns.hooks import Attachment, Direction, Link
@@ -90,17 +91,7 @@ class Watched:
         keeper = self._keeper
         if keeper is not None:
             self._refuse_other_hooks(keeper)
-        going_on = []
-        for way, settings in self._tools.programs.items():
-            compiled = self._tools.compiled[settings]
-            entry = self._tools.entries[way.direction] == way
-            maps = keeper.maps(way, compiled, settings, entry) if keeper else None
-            if maps is not None:
-                going_on.append(way)
-            # What one program notes of a query, the other must find: the same maps.
-            partner = self.programs.get(way.partner)
-            shared = partner.maps if partner else None
-            self.programs[way] = LoadedProgram(compiled, settings, maps, shared)
+        going_on = self._load(keeper)
         for way, program in self.programs.items():
             if self._tools.programs[way].hands_over:
                 program.hand_over(self.programs[Way(way.direction, "responses")])
@@ -117,6 +108,28 @@ class Watched:
         self._attach(link)
         if keeper is not None:
             keeper.say(going_on)
+
+    def _load(self, keeper: Keeper | None) -> list[Way]:
+        """Load the programs side by side; those that go on with counters that were kept."""
+        loads: dict[Way, Future[LoadedProgram]] = {}
+        going_on = []
+        try:
+            with ThreadPoolExecutor(len(self._tools.programs)) as pool:
+                for way, settings in self._tools.programs.items():
+                    compiled = self._tools.compiled[settings]
+                    entry = self._tools.entries[way.direction] == way
+                    maps = keeper.maps(way, compiled, settings, entry) if keeper else None
+                    if maps is not None:
+                        going_on.append(way)
+                    # What one program notes of a query, the other must find: the same maps.
+                    partner = loads.get(way.partner) if settings.timing else None
+                    shared = partner.result().maps if partner else None
+                    loads[way] = pool.submit(LoadedProgram, compiled, settings, maps, shared)
+        finally:
+            self.programs = {w: one.result() for w, one in loads.items() if not one.exception()}
+        for one in loads.values():
+            one.result()  # raises why it was not loaded
+        return going_on
 
     def _refuse_other_hooks(self, keeper: Keeper) -> None:
         for direction, old in keeper.old.items():
