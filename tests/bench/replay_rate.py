@@ -2,9 +2,12 @@
 
     .venv/bin/python -m tests.bench.replay_rate [PACKETS]
 
-Each figure is the best of three; the same packets every time (a mix of queries over both families,
-most with OPT). `read` walks the file, `pass` runs a program of two instructions, `replay` runs the
-product's own: the differences are what the system call and what the classifying cost.
+Each figure is the best of three; the same packets every time (queries and their responses, of both
+families, most with OPT). `read` walks the file, `pass` runs a program of two instructions,
+`queries` the product's own for queries (`replay --no-responses`): the differences are what the
+system call and what the classifying cost. `both` runs the program for responses too, as `replay`
+does by itself, and `timed` is with `--latency-sample 1`. Below each rate is its ratio to that of
+queries alone.
 """
 
 from __future__ import annotations
@@ -15,16 +18,19 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from tests import packets
-from xdpdns import kernel
+from xdpdns import kernel, roles
 from xdpdns.capture import Capture
 from xdpdns.loader import LoadedProgram
 from xdpdns.program import compile_program
 from xdpdns.replay import Runner, replay
 from xdpdns.settings import ProgramSettings
+from xdpdns.timing import CaptureClock
 
 TLDS = ("com", "net", "org", "de", "nl", "se", "arpa", "io", "uk", "fr")
 TYPES = (packets.A, packets.AAAA, packets.NS, packets.TXT, packets.HTTPS)
@@ -34,17 +40,26 @@ RETURN_XDP_PASS = struct.pack("<BBhiBBhi", 0xB7, 0, 0, kernel.XDP_PASS, 0x95, 0,
 def frames(count: int) -> list[bytes]:
     pick = random.Random(352)
     made = []
-    for _ in range(count):
+    for _ in range(count // 2):
         name = f"www{pick.randrange(1000)}.example{pick.randrange(1000)}.{pick.choice(TLDS)}"
         opt = [packets.opt(pick.choice((512, 1232, 4096)), do=pick.random() < 0.6)]
         query = packets.dns_query(
             name, pick.choice(TYPES), additional=opt if pick.random() < 0.8 else []
         )
+        response = query[:2] + bytes([query[2] | 0x80]) + query[3:]
+        datagrams = packets.udp(query), packets.udp(response, sport=53, dport=40000)
         if pick.random() < 0.7:
-            made.append(packets.ethernet(packets.ipv4(packets.udp(query))))
+            both = (
+                packets.ipv4(one, back=back)
+                for back, one in zip((False, True), datagrams, strict=True)
+            )
+            made += [packets.ethernet(one) for one in both]
         else:
-            datagram = packets.ipv6(packets.udp(query))
-            made.append(packets.ethernet(datagram, ethertype=packets.IPV6))
+            both = (
+                packets.ipv6(one, back=back)
+                for back, one in zip((False, True), datagrams, strict=True)
+            )
+            made += [packets.ethernet(one, ethertype=packets.IPV6) for one in both]
     return made
 
 
@@ -78,24 +93,40 @@ def run_passing(path: Path, fd: int) -> int:
     return runner.packets
 
 
-def rate(work: Callable[[], int]) -> str:
+def rate(work: Callable[[], int]) -> float:
+    """Packets a second, the best of three."""
     best = 0.0
     for _ in range(3):
         start = time.perf_counter()
         count = work()
         best = max(best, count / (time.perf_counter() - start))
-    return f"{best:>10,.0f}/s {1e9 / best:5.0f} ns"
+    return best
+
+
+@contextmanager
+def programs(timing: int) -> Iterator[tuple[LoadedProgram, LoadedProgram]]:
+    """Both programs as `replay` has them, their TLDs without a list."""
+    queries = ProgramSettings(tlds="all", timing=timing, capture_clock=timing > 0)
+    sides = [replace(one, hook="xdp") for one in roles.programs("server", queries).values()]
+    with ExitStack() as stack:
+        asked = stack.enter_context(closing(LoadedProgram(compile_program(sides[0]), sides[0])))
+        answered = LoadedProgram(compile_program(sides[1]), sides[1], shared=asked.maps)
+        yield asked, stack.enter_context(closing(answered))
 
 
 def main(count: int) -> None:
     some = frames(5000)
     pcap = PCAP_HEADER + b"".join(map(pcap_record, some)) * (count // len(some))
     pcapng = PCAPNG_HEADER + b"".join(map(pcapng_record, some)) * (count // len(some))
-    settings = ProgramSettings(tlds="all")
-    program = LoadedProgram(compile_program(settings), settings)
     passing = kernel.prog_load(kernel.PROG_TYPE_XDP, "pass", RETURN_XDP_PASS)
-    print(f"{'':10}{'read':^22}{'pass':^22}{'replay':^22}")
-    with tempfile.TemporaryDirectory() as folder:
+    names = ("read", "pass", "queries", "both", "timed")
+    print(f"{'':10}{''.join(f'{name:^22}' for name in names)}")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        programs(0) as (queries, responses),
+        programs(1) as timed,
+        CaptureClock(timed[0].maps["clock"]) as clock,
+    ):
         path = Path(folder) / "capture"
         for name, data in (
             ("pcap", pcap),
@@ -103,12 +134,16 @@ def main(count: int) -> None:
             ("pcapng", pcapng),
         ):
             path.write_bytes(data)
-            figures = (
+            rates = (
                 rate(lambda: read(path)),
                 rate(lambda: run_passing(path, passing)),
-                rate(lambda: replay([path], program).packets),
+                rate(lambda: replay([path], queries).packets),
+                rate(lambda: replay([path], queries, responses=responses).packets),
+                rate(lambda: replay([path], timed[0], None, timed[1], clock).packets),
             )
-            print(f"{name:10}{'   '.join(figures)}", flush=True)
+            figures = "   ".join(f"{one:>10,.0f}/s {1e9 / one:5.0f} ns" for one in rates)
+            print(f"{name:10}{figures}", flush=True)
+            print(f"{'':10}{''.join(f'{one / rates[2]:^22.2f}' for one in rates)}", flush=True)
 
 
 if __name__ == "__main__":
