@@ -61,12 +61,11 @@ static __always_inline bool begin_segment(const u8 *data, const u8 *end, u64 tag
 	if (!flow)
 		return false;
 	if (s.flags & TCP_FLAG_SYN) {
-		t->segment[TCP_SYN] += 1;
-		remember(flow, w, s.seq + 1, 0);
-		return false;
+		s.seq += 1; /* of the data, which may come already: RFC 7413 */
+		remember(flow, w, s.seq, 0);
 	}
 	if (!s.len) {
-		t->segment[TCP_EMPTY] += 1;
+		t->segment[s.flags & TCP_FLAG_SYN ? TCP_SYN : TCP_EMPTY] += 1;
 		return false;
 	}
 	at = s.at;

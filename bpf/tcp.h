@@ -21,17 +21,18 @@
 #define TCP_FLOWS 4096
 
 /*
- * Messages of one segment that are looked at, each in a tail call, of which the kernel allows 33: one more begins the
- * program again at TC, and one passes over what is left. That sees a page at the most, so many messages of a header.
+ * Messages of one segment that are looked at, each in a tail call, of which the kernel allows 33: one more may come
+ * from the other side's program, one begins again at TC, and one passes over what is left. That sees a page at the
+ * most, so many messages of a header.
  */
-#define TCP_MESSAGES_MAX 31
+#define TCP_MESSAGES_MAX 30
 #define TCP_UNREAD_MAX	 (4096 / (LENGTH_BYTES + DNS_HEADER))
 
 /* What every segment to (or, where responses are counted, from) a watched port is. X(SYMBOL, name, "help") */
 /* clang-format off */
 #define TCP_SEGMENTS(X)                                                                                                \
 	X(MESSAGES, messages, "one message or more that lie within it, or begin with a length that came before")       \
-	X(SYN, syn, "the first of a connection")                                                                       \
+	X(SYN, syn, "the first of a connection, without data")                                                         \
 	X(EMPTY, empty, "no data: an acknowledgement, or the end")                                                     \
 	X(LENGTH, length, "only the length of the message that follows, or half of it")                                \
 	X(PARTIAL, partial, "the first part of a message")                                                             \

@@ -103,6 +103,9 @@ static __always_inline bool is_scattered(CONTEXT *ctx, u64 outcome)
 {
 	u64 len = ctx->len < GATHER_MAX ? ctx->len : GATHER_MAX;
 
+	/* several datagrams in one (GRO) stay as they are: moved about, older kernels can't part them again */
+	if (outcome != OUTCOME_TCP && ctx->gso_segs > 1)
+		return false;
 	return ctx->data_end - ctx->data < len && !IS_ELSEWHERE(outcome);
 }
 #endif

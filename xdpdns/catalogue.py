@@ -83,7 +83,7 @@ TCP_MESSAGES = Metric(
     "counter",
     (*_SIDE, "outcome"),
     "Messages over TCP by outcome, as packets have it; `split` ones no segment held whole, "
-    "`unread` ones came behind 31 others in one, and nothing else is known of them.",
+    "`unread` ones came behind 30 others in one, and nothing else is known of them.",
 )
 OPCODES = Metric(
     "xdpdns_query_opcodes_total",

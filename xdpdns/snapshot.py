@@ -123,7 +123,7 @@ class Tcp:
     `messages` are the messages in them by outcome, as `Snapshot.outcomes` has packets; those that
     parsed whole are in the rows, and `sizes` has their bytes, without the two that tell the length
     (None if there are none); `Snapshot.marginals.size` has them and those in UDP. `split` messages
-    no segment held whole, `unread` ones came behind the 31 of a segment that are looked at.
+    no segment held whole, `unread` ones came behind the 30 of a segment that are looked at.
     """
 
     segments: dict[str, int]
