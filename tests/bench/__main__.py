@@ -16,6 +16,7 @@ from xdpdns.errors import XdpdnsError
 BENCHMARKS = {
     "packet": "tests.bench.per_packet",
     "exchange": "tests.bench.exchange",
+    "both": "tests.bench.both",
     "load": "tests.bench.load",
     "scrape": "tests.bench.scrape",
     "start": "tests.bench.start",
