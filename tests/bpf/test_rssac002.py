@@ -150,7 +150,7 @@ def test_two_days_in_two_files(tmp_path: Path) -> None:
     assert str(rest) in done.stderr
     assert written(out, "20240229") == FIRST_FILES
     done = run("--output-dir", out / "nowhere", over, code=1)
-    assert "choose a folder that exists" in done.stderr
+    assert f"there is no folder {out / 'nowhere'}: make it with" in done.stderr
     done = run(tmp_path / "none.pcap", code=1)
     assert "Traceback" not in done.stderr
 

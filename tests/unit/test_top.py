@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -413,6 +414,30 @@ def test_a_listing_has_all_tables() -> None:
     assert "(2 more)" in text
 
 
+def test_what_is_cut_is_summed_up() -> None:
+    types = ("A", "AAAA", "NS", "MX", "TXT", "DS", "SOA", "SRV", "CAA", "PTR")
+    history = history_of({row(name): 10 for name in types})
+    text = [line.plain.split() for line in frame(View("eth0", history, alone=1), 38, 10)]
+    assert ["6", "more", "120", "60.0%"] in [line[:4] for line in text]
+    assert sum(line[:1] == [name] for line in text for name in types) == 4
+    whole = [line.plain for line in frame(View("eth0", history, alone=1), 38, 20)]
+    assert not any("more" in line for line in whole)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("qtype=AAAAbogus", "there is no qtype AAAABOGUS"),
+        ("qtype=AAA", "there is no qtype AAA: did you mean AAAA?"),
+        ("rcode=NXDOMAINE", "there is no rcode NXDOMAINE: did you mean NXDOMAIN?"),
+    ],
+)
+def test_a_filter_for_what_does_not_exist(text: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        parse(text, ("qtype", "rcode"))
+    parse("qtype=TYPE65280,~other rcode=NODATA,badcookie", ("qtype", "rcode"))
+
+
 def test_a_histogram_shows_where_most_is() -> None:
     history = History()
     times = Histogram((1000, 2000, 4000, 8000), (1, 7, 9, 2, 0), 0)
@@ -508,7 +533,11 @@ def test_controls() -> None:
         ("/qtype=A", "prompt", "qtype=A"),
         ("\x7fNS\r", "filter", "qtype=NS"),
         ("", "prompt", None),
-        ("/ bad\r", "notice", "no"),
+        ("/", "selected", True),
+        ("\x1b", "filter", "qtype=NS"),
+        ("/do=1", "prompt", "do=1"),  # in place of what was selected
+        ("\x1b", "prompt", None),
+        ("/\x7fS bad\r", "notice", "no"),
         ("", "prompt", "qtype=NS bad"),
         ("\x1b", "prompt", None),
         ("", "filter", "qtype=NS"),

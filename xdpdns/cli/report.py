@@ -131,10 +131,12 @@ def rssac002(
       xdpdns report rssac002 --state /var/lib/xdpdns/rssac002.json --output-dir /srv/rssac eth0
     """  # noqa: D301  \b is for click: keep these lines
     log_to_stderr(False)
+    from xdpdns.dump.files import require_folder
     from xdpdns.rssac002.measures import check_service, lacks
     from xdpdns.rssac002.publish import from_captures, from_counters, write
 
     name = check_service(service or socket.gethostname())
+    require_folder(output_dir)
     if state is None:
         _check_files(sources)
         found = from_captures(sources, port, date.date() if date else None)

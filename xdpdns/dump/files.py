@@ -13,6 +13,18 @@ class WriteError(XdpdnsError):
     """A file could not be written."""
 
 
+def require_folder(folder: Path) -> None:
+    """See that files can be put into a folder, before there is work for it.
+
+    Raises:
+        WriteError: it isn't there, or not ours to write to.
+    """
+    if not folder.is_dir():
+        raise WriteError(f"there is no folder {folder}: make it with `mkdir -p {folder}`.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise WriteError(f"the folder {folder} may not be written to: choose another.")
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Put `content` into `path`, readable by all (0644), atomically and so that a crash keeps it.
 

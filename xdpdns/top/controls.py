@@ -17,6 +17,7 @@ class Controls:
 
     Attributes:
         interfaces: how many there are to switch between.
+        selected: what is in `prompt` goes with the first character that is typed.
         apply: takes the text of a filter, and returns what is wrong with it, or nothing.
     """
 
@@ -30,6 +31,7 @@ class Controls:
     frozen: bool = False
     help: bool = False
     prompt: str | None = None
+    selected: bool = False
     filter: str = ""
     notice: str = ""
     done: bool = False
@@ -54,7 +56,7 @@ class Controls:
         elif key == "c":
             self.base = _BASES[(_BASES.index(self.base) + 1) % len(_BASES)]
         elif key == "/":
-            self.prompt = self.filter
+            self.prompt, self.selected = self.filter, bool(self.filter)
         elif key in (" ", "f"):
             self.frozen = not self.frozen
         elif key == "escape":
@@ -66,6 +68,8 @@ class Controls:
             self.alone = 0 if number == self.alone else number
 
     def _type(self, typed: str, key: str) -> None:
+        """A key of the filter; the first character replaces the old one, Backspace edits it."""
+        selected, self.selected = self.selected, False
         if key == "enter":
             self.notice = self.apply(typed)
             if not self.notice:
@@ -77,7 +81,7 @@ class Controls:
         elif key == "clear":
             self.prompt = ""
         elif len(key) == 1:
-            self.prompt = typed + key
+            self.prompt = key if selected else typed + key
 
 
 _KEYS = {

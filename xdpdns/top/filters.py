@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
+from xdpdns import vocab
 from xdpdns.errors import SettingsError
+from xdpdns.suggest import did_you_mean
 
 Labels = tuple[str, ...]
 
@@ -55,7 +58,8 @@ def parse(text: str, dimensions: Sequence[str]) -> Filter:
     conditions separated by spaces. Types may be in any case, `type` is `qtype`.
 
     Raises:
-        SettingsError: what can't be a condition, or a label that there isn't.
+        SettingsError: what can't be a condition, or a label, type or response code that there
+            isn't.
     """
     conditions = []
     for word in text.split():
@@ -69,9 +73,23 @@ def parse(text: str, dimensions: Sequence[str]) -> Filter:
             raise SettingsError(
                 f"no label {label!r} is counted here: choose from {', '.join(dimensions)}."
             )
+        for value in values.split(","):
+            _check(label, _as_counted(label, value))
         chosen = frozenset(_as_counted(label, value) for value in values.split(","))
         conditions.append(Condition(label, chosen, negated))
     return Filter(tuple(conditions), " ".join(text.split()))
+
+
+def _check(label: str, value: str) -> None:
+    if label == "qtype":
+        known = [*map(vocab.qtype_text, vocab.registered_qtypes()), vocab.OTHER]
+        unknown = value not in known and not re.fullmatch(r"TYPE\d+", value)
+    else:
+        known = [*vocab.rcodes()]
+        unknown = label == "rcode" and value not in known
+    if unknown:
+        meant = did_you_mean(value, known)
+        raise SettingsError(f"there is no {label} {value}{f': {meant}' if meant else '.'}")
 
 
 def _as_counted(label: str, value: str) -> str:

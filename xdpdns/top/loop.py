@@ -122,6 +122,7 @@ class Shown:
             frozen=controls.frozen,
             help=controls.help,
             prompt=controls.prompt,
+            selected=controls.selected,
             notice=controls.notice or self.notice,
             facts=self._words(),
         )

@@ -32,13 +32,14 @@ _CELLS = (9, 7, 8)  # the columns of numbers beside a value
 HELP = (
     ("Tab, Shift-Tab", "the next interface, the one before"),
     ("1 to 9, 0", "one table alone; all tables (also Right and Left)"),
-    ("t", "totals since the program was loaded, or rates"),
+    ("t", "totals since the counters began, or rates"),
     ("s", "sort by rate or total, by name, by change"),
     ("c", "change since the interval before, or against the average of the window"),
     ("/", "filter rows: qtype=AAAA tld=nl,de do!=1 (Enter; empty: all; Esc: as before)"),
     ("space", "hold the picture still; counting goes on"),
     ("?", "this help"),
     ("q", "leave"),
+    ("", "Answer times are there where `attach` has --latency-sample."),
 )
 
 
@@ -50,13 +51,14 @@ class View:
         interface: with its hook, as the title shows it.
         history: what was counted there.
         clock: the time of day, as text.
-        totals: counts since the program was loaded, in place of rates.
+        totals: counts since the counters began, in place of rates.
         sort: the order of rows.
         base: what changes are against.
         alone: the number of the only table, from 1; 0 for all. It goes round.
         frozen: the picture stands still.
         help: the keys are explained in place of the tables.
         prompt: the filter that is being typed; None if none is.
+        selected: the next character takes the place of all of it.
         notice: a line about what is wrong or new; empty if nothing is.
         facts: more words for the title.
     """
@@ -71,6 +73,7 @@ class View:
     frozen: bool = False
     help: bool = False
     prompt: str | None = None
+    selected: bool = False
     notice: str = ""
     facts: Sequence[str] = field(default=())
 
@@ -139,7 +142,8 @@ def _summary(view: View, width: int) -> Text:
 
 def _foot(view: View) -> Text:
     if view.prompt is not None:
-        return Text.assemble(("/", "bold"), view.prompt, ("_", "blink"))
+        typed = Text(view.prompt, "reverse" if view.selected else "")
+        return Text.assemble(("/", "bold"), typed, ("_", "blink"))
     line = Text()
     if view.frozen:
         line.append(" HELD ", style="reverse bold")
@@ -148,7 +152,9 @@ def _foot(view: View) -> Text:
         line.append(f" {view.history.filter.text} ", style="reverse")
         line.append(" ")
     line.append(f"{'totals' if view.totals else 'rates'} by {view.sort}", style="dim")
-    line.append(f", change to {'the ' + view.base if view.base == 'average' else view.base}", "dim")
+    if not view.totals:
+        against = "the average" if view.base == "average" else view.base
+        line.append(f", change to {against}", "dim")
     line.append("  ?", style="bold")
     line.append(" help ", style="dim")
     line.append(" q", style="bold")
@@ -175,7 +181,7 @@ def _tables(view: View, width: int, height: int, ascii_only: bool) -> list[Text]
         one = filled[key - 1]
         parts = min(columns, -(-(len(one.rows) + 1) // max(1, height)))
         wide = min(_ALONE, (width - _GAP * (parts - 1)) // parts)
-        lines = _lines(view, key, one, _rows(view, one, len(one.rows)), wide, ascii_only)
+        lines = _whole(view, key, one, parts * height - 1, wide, ascii_only)
         return _beside([lines[at * height :][:height] for at in range(parts)], wide, height)
     return _beside(_arrange(view, filled, columns, wide, height, ascii_only), wide, height)
 
@@ -203,7 +209,7 @@ def _arrange(
         for (key, one), size in zip(column, sizes, strict=True):
             if lines:
                 lines.append(Text())
-            lines += _lines(view, key, one, _rows(view, one, size - 1), wide, ascii_only)
+            lines += _whole(view, key, one, size - 1, wide, ascii_only)
         made.append(lines)
     return made
 
@@ -222,6 +228,31 @@ def _share(wanted: list[int], room: int) -> list[int]:
     return given
 
 
+def _whole(view: View, key: int, one: Filled, room: int, wide: int, ascii_only: bool) -> list[Text]:
+    """A table in a title and `room` lines; the last of them says what of it is not shown."""
+    if len(one.rows) <= room:
+        return _lines(view, key, one, _rows(view, one, room), wide, ascii_only)
+    rows = _rows(view, one, max(0, room - 1))
+    rest = [row for row in one.rows if row not in rows]
+    left = wide - sum(_CELLS[: _columns(wide)])
+    line = Text(_fit(f"{len(rest)} more", left, ascii_only), "dim")
+    if one.table.disjoint:
+        rate = number(sum(row.rate for row in rest))
+        if view.totals:
+            share = sum(row.total_share or 0.0 for row in rest)
+            cells = (count(sum(row.total for row in rest)), percent(share), rate)
+        else:
+            cells = (rate, percent(sum(row.share or 0.0 for row in rest)), "")
+        for at, cell in enumerate(cells[: _columns(wide)]):
+            line.append(_cell(at, cell))
+    return [*_lines(view, key, one, rows, wide, ascii_only), line]
+
+
+def _columns(wide: int) -> int:
+    """How many columns of numbers there is room for."""
+    return 3 if wide >= sum(_CELLS) + 10 else 1
+
+
 def _rows(view: View, one: Filled, room: int) -> list[Row]:
     """The first rows; of a histogram those with the most, in its order."""
     rows = ordered(one, view.sort, view.base, totals=view.totals)
@@ -236,7 +267,7 @@ def _lines(
 ) -> list[Text]:
     """A table as lines of `wide` columns: its title, then a row each."""
     names = ("total", "share", "rate") if view.totals else ("rate", "share", "change")
-    shown = 3 if wide >= sum(_CELLS) + 10 else 1
+    shown = _columns(wide)
     left = wide - sum(_CELLS[:shown])
     name = f"{key} {one.table.title}" if key < 10 else f"  {one.table.title}"
     title = Text(_fit(name, left, ascii_only), style="bold")

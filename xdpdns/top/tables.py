@@ -22,8 +22,8 @@ class Table:
     """A table over all values of something.
 
     `values` takes the counts out of sums; None where the program doesn't count that. Shares are of
-    what `of` counts: values of flags don't add up to it. What is `ascending` (a histogram) stays in
-    its order, however much there is of each.
+    what `of` counts: values that are not `disjoint`, of flags, don't add up to it. What
+    is `ascending` (a histogram) stays in its order, however much there is of each.
     """
 
     name: str
@@ -31,12 +31,19 @@ class Table:
     values: Callable[[_Any], Counts | None]
     of: Source
     ascending: bool = False
+    disjoint: bool = True
 
 
 def _by(
-    name: str, title: str, side: str = "queries", of: str = MESSAGES, *, ascending: bool = False
+    name: str,
+    title: str,
+    side: str = "queries",
+    of: str = MESSAGES,
+    *,
+    ascending: bool = False,
+    disjoint: bool = True,
 ) -> Table:
-    return Table(name, title, lambda sums: sums.get((side, name)), (side, of), ascending)
+    return Table(name, title, lambda sums: sums.get((side, name)), (side, of), ascending, disjoint)
 
 
 def _bits(name: str, title: str, side: str, *labels: str) -> Table:
@@ -48,7 +55,7 @@ def _bits(name: str, title: str, side: str, *labels: str) -> Table:
             return None
         return {label.upper(): sums[side, label].get("1", 0) for label in counted}
 
-    return Table(name, title, values, (side, MESSAGES))
+    return Table(name, title, values, (side, MESSAGES), disjoint=False)
 
 
 TABLES = (
@@ -63,7 +70,7 @@ TABLES = (
     _by("proto", "transport"),
     _bits("response_bits", "answer flags", "responses", "aa", "tc", "ad", "do"),
     _by("timed", "timed", "responses", of="duration"),
-    _by("flag", "header flags", of="opcode"),
+    _by("flag", "header flags", of="opcode", disjoint=False),
     _by("opcode", "opcodes", of="opcode"),
     _by("class", "classes", of="class"),
 )
