@@ -15,9 +15,9 @@ from xdpdns.vocab import DIMENSIONS, RESPONSE_DIMENSIONS
 Kind = Literal["counter", "gauge", "histogram", "info"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """One line of the catalogue.
+    """One line of the catalogue, equal to itself only: none is looked up by all of its text.
 
     `name` is the one that PromQL uses: counters end in `_total`, information in `_info`.
     `labels` are all that it can have, in order; `--labels` takes some from the query rows.

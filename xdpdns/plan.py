@@ -13,7 +13,7 @@ from typing import Any
 import dns.opcode
 
 from xdpdns import catalogue, kernel, vocab
-from xdpdns.decode import EDNS_VERSIONS, OVERFLOWS, QCLASSES
+from xdpdns.counters import EDNS_VERSIONS, OVERFLOWS, QCLASSES
 from xdpdns.exposition import render
 from xdpdns.families import Family, InterfaceState, families
 from xdpdns.map_sizes import map_bytes, maps

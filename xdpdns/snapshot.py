@@ -29,7 +29,7 @@ class Histogram:
         return sum(self.counts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Marginals:
     """Features that are counted on their own, not in the cross product of the rows.
 
@@ -45,7 +45,7 @@ class Marginals:
     size: Histogram
     name_length: Histogram
     name_labels: Histogram
-    header2: tuple[int, ...] = ()
+    header2: tuple[int, ...] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.native.build import Kind, build
 from tests.truth.compare import FLAG_BITS
-from xdpdns import decode, timing, vocab
+from xdpdns import counters, decode, timing, vocab
 from xdpdns.settings import ProgramSettings
 
 EDGES = [(1232, 1400, 1500), (1,), (65534,), (512, 513), tuple(range(1000, 1016))]
@@ -50,35 +50,35 @@ def test_outcomes() -> None:
 
 
 def test_classes() -> None:
-    numbered("QCLASS", decode.QCLASSES)
+    numbered("QCLASS", counters.QCLASSES)
     for number in range(65536):
         name = dns.rdataclass.to_text(dns.rdataclass.RdataClass.make(number))
-        expected = name if name in decode.QCLASSES else vocab.OTHER
-        assert decode.QCLASSES[constants()[f"qclass_index {number}"]] == expected, number
+        expected = name if name in counters.QCLASSES else vocab.OTHER
+        assert counters.QCLASSES[constants()[f"qclass_index {number}"]] == expected, number
 
 
 def test_edns_versions() -> None:
-    numbered("VERSION", decode.EDNS_VERSIONS)
+    numbered("VERSION", counters.EDNS_VERSIONS)
     for version in (*range(256), vocab.NO_EDNS, vocab.EDNS_UNSEEN):
-        expected = str(version) if str(version) in decode.EDNS_VERSIONS else vocab.OTHER
-        assert decode.EDNS_VERSIONS[constants()[f"version_index {version}"]] == expected
+        expected = str(version) if str(version) in counters.EDNS_VERSIONS else vocab.OTHER
+        assert counters.EDNS_VERSIONS[constants()[f"version_index {version}"]] == expected
 
 
 def test_flags_and_opcodes() -> None:
     found = constants()
-    for flag, bit in decode._HEADER_FLAGS.items():
+    for flag, bit in counters.HEADER_FLAGS.items():
         assert found[f"header_index {FLAG_BITS[flag]}"] == bit
-    for bit in range(11, 15):  # the opcode, which decode._opcodes() takes from bits 3 to 6
+    for bit in range(11, 15):  # the opcode, which counters._opcodes() takes from bits 3 to 6
         assert found[f"header_index {bit}"] >> 3 & 15 == 1 << bit - 11
 
 
 def test_overflows() -> None:
-    numbered("OVERFLOW", decode.OVERFLOWS)
+    numbered("OVERFLOW", counters.OVERFLOWS)
 
 
 def test_fields() -> None:
     found = constants()
-    assert found["SIZE_STEP"] == decode.SIZE_STEP
+    assert found["SIZE_STEP"] == counters.SIZE_STEP
     assert {"qr", "do", "ad", "aa", "tc"} == decode._BITS.keys()
     for name, bit in decode._BITS.items():
         assert found[f"BIT_{name.upper()}"] == bit
