@@ -13,7 +13,7 @@ They decode the well-formed packets in `tests.truth.library`, a third opinion.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from struct import Struct
 from typing import NamedTuple
 
@@ -54,6 +54,16 @@ class Config:
     max_extensions: int = 8
     side: framing.Side = "queries"
     encrypted: frozenset[str] = frozenset({"dot", "doq", "doh3"})
+
+    def __str__(self) -> str:
+        """What is not as usual: the name of a test, and so the same in each process."""
+        said = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                value = sorted(value) if isinstance(value, frozenset) else value
+                said.append(f"{field.name}={value}")
+        return " ".join(said)
 
 
 class Row(NamedTuple):
