@@ -21,6 +21,7 @@ from xdpdns.pins import Place, layout, stale
 from xdpdns.program import Compiled
 from xdpdns.roles import Way
 from xdpdns.settings import ProgramSettings
+from xdpdns.timing import TIMED
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ class Old:
 
     found: Found
     version: str
+    maps: frozenset[int]
+    """The kernel's ids of the maps in which it counts."""
 
 
 class Keeper:
@@ -60,10 +63,11 @@ class Keeper:
             link = hooks.link(link.name)
             pinned = self._place.layouts()
             self.old: dict[Direction, Old] = {
-                found.direction: Old(found, version)
+                found.direction: Old(found, version, frozenset(info.map_ids))
                 for found in hooks.found(link)
-                for version, idents in pinned.items()
-                if found.program_id in idents
+                for version, programs in pinned.items()
+                for info in programs
+                if found.program_id == info.id
             }
         except BaseException:
             self._place.release()
@@ -84,14 +88,25 @@ class Keeper:
     ) -> dict[str, int] | None:
         """Fds of the counters to go on with; None: there are none of this layout.
 
-        `entry`: the program is on the hook, and sees all packets.
+        Only those that the program on the hook counts in, or one that it hands over to: to go on
+        from what stood still while others counted would be a leap that no traffic made. Such are
+        set aside. `entry`: the program is on the hook, and sees all packets.
         """
         sees = f"{way.direction} {'all' if entry else 'rest'}"
         version = self._versions[way] = layout(compiled, settings, sees)
-        maps = self._place.maps(version, compiled.maps) if self.old else None
-        if maps is None:
+        old = self.old.get(way.direction)
+        maps = self._place.maps(version, compiled.maps) if old else None
+        if old is None or maps is None:
             self._place.remove(version)
-        return maps
+            return None
+        # Those of response times are the partner's, whose layout may be another one by now.
+        own = {kernel.map_info(fd).id for name, fd in maps.items() if name not in TIMED}
+        if version == old.version or own <= old.maps:
+            return maps
+        for fd in maps.values():
+            os.close(fd)
+        self._place.set_aside(version)
+        return None
 
     def pin(self, way: Way, program: int, maps: Mapping[str, int]) -> None:
         """Pin what is to be attached next; maps() must have been called."""

@@ -57,6 +57,9 @@ class LoadedProgram:
             self._layouts = {"key": compiled.key, "counters": compiled.counters}
             self._settings = settings
             meta.describe(self.fd, self.maps, self._layouts, settings)
+            for map_ in self.maps.values():
+                # Those too that only the TCP program uses: who finds this one must find them all.
+                meta.bind(self.fd, map_)
         except BaseException:
             self.close()
             raise

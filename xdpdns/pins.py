@@ -8,6 +8,7 @@
                 queries counters tlds ...        the maps
                 program                          pinned last, and before it is attached
                 next                             a newer program on its way to the hook
+            old-3f1c0a9be27d5584/                of the same layout, but others have counted since
             link-ingress link-egress             the BPF links that hold them there, at TCX
 
 A folder is that of the interface only if one of its programs is on the interface: the numbers of
@@ -116,11 +117,10 @@ class Place:
             os.close(self._lock)
             self._lock = -1
 
-    def layouts(self) -> dict[str, set[int]]:
-        """The ids of the programs that are pinned, by layout."""
+    def layouts(self) -> dict[str, list[kernel.ProgInfo]]:
+        """The programs that are pinned, by layout."""
         return {
-            folder.name: {ident for _, ident in _programs(folder)}
-            for folder in _folders(self.folder)
+            folder.name: [info for _, info in _programs(folder)] for folder in _folders(self.folder)
         }
 
     def since(self, program: int) -> float | None:
@@ -130,7 +130,7 @@ class Place:
         """
         with suppress(FileNotFoundError, KernelError):  # an agent is just changing it
             for folder in _folders(self.folder):
-                if program in {ident for _, ident in _programs(folder)}:
+                if program in {info.id for _, info in _programs(folder)}:
                     maps = [one for one in folder.iterdir() if one.name not in (_PROGRAM, _NEXT)]
                     return min((path.stat().st_mtime for path in maps), default=None)
         return None
@@ -153,7 +153,7 @@ class Place:
         """An fd of the pinned program with this id, which becomes `program` if it was `next`."""
         folder = self.folder / version
         for path, found in list(_programs(folder)):
-            if found == ident:
+            if found.id == ident:
                 if path.name == _NEXT:
                     self.attached(version)
                 return kernel.pinned(str(folder / _PROGRAM))
@@ -179,6 +179,18 @@ class Place:
         folder = self.folder / version
         with writing(folder), suppress(FileNotFoundError):
             (folder / _NEXT).rename(folder / _PROGRAM)
+
+    def set_aside(self, version: str) -> None:
+        """Keep a layout's counters for who wants to read them, and never to go on with.
+
+        Of one layout those that counted last are kept.
+        """
+        folder = self.folder / version
+        if folder.is_dir():
+            aside = f"old-{version}"
+            self.remove(aside)
+            with writing(folder):
+                folder.rename(folder.with_name(aside))
 
     def pin_link(self, direction: str, link: int) -> None:
         """Pin the BPF link that holds the program of a direction, in place of an older one."""
@@ -260,13 +272,13 @@ def stale(
     return gone
 
 
-def _programs(folder: Path) -> Iterator[tuple[Path, int]]:
+def _programs(folder: Path) -> Iterator[tuple[Path, kernel.ProgInfo]]:
     for name in (_PROGRAM, _NEXT):
         path = folder / name
         if path.exists():
             fd = kernel.pinned(str(path))
             try:
-                yield path, kernel.prog_info(fd).id
+                yield path, kernel.prog_info(fd)
             finally:
                 os.close(fd)
 

@@ -59,8 +59,9 @@ class RunningProgram:
         """Open the maps.
 
         Raises:
-            UnreadableError: loaded by an xdpdns whose counters mean something else.
-            KernelError: a map is gone (ENOENT), or may not be opened.
+            UnreadableError: loaded by an xdpdns whose counters mean something else; or a map went
+                with its agent.
+            KernelError: a map may not be opened.
         """
         if not self.meta.readable:
             raise UnreadableError(
@@ -71,8 +72,13 @@ class RunningProgram:
         try:
             for name, ident in self.meta.maps.items():
                 self._maps[name] = kernel.map_fd(ident)
-        except KernelError:
+        except KernelError as error:
             self.close()
+            if error.errno == errno.ENOENT:
+                raise UnreadableError(
+                    f"some counters of the program on {self.interface} went with its agent: take "
+                    f"it off with `xdpdns detach {self.interface}`, and start one anew."
+                ) from error
             raise
         layouts = self.meta.layouts
         self._decoder = Decoder(layouts["key"], layouts["counters"], self.meta.settings)
@@ -201,20 +207,20 @@ def _open(link: Link, where: Found) -> Iterator[RunningProgram]:
     """The program, if it is still there, and the one that it hands over to."""
     try:
         fd = kernel.prog_fd(where.program_id)
-        try:
-            info = kernel.prog_info(fd)
-            found = meta.read(info)
-            if not found:
-                raise UnreadableError(
-                    f"the program on {link.name} carries no description of its counters (a kernel "
-                    "before 5.10, or an older xdpdns): read them from its agent's /metrics."
-                )
-            since = Place(link.index).since(info.id) or info.loaded_at
-            for one in found:
-                yield RunningProgram(link.name, where.mode, info, one, where.direction, since)
-        finally:
-            os.close(fd)
     except KernelError as error:
         if error.errno == errno.ENOENT:
             return  # taken off since it was found
         raise
+    try:
+        info = kernel.prog_info(fd)
+        found = meta.read(info)
+        if not found:
+            raise UnreadableError(
+                f"the program on {link.name} carries no description of its counters (a kernel "
+                "before 5.10, or an older xdpdns): read them from its agent's /metrics."
+            )
+        since = Place(link.index).since(info.id) or info.loaded_at
+        for one in found:
+            yield RunningProgram(link.name, where.mode, info, one, where.direction, since)
+    finally:
+        os.close(fd)
