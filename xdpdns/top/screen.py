@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import fsum
 from textwrap import wrap
 
 from rich.text import Text
@@ -237,12 +238,12 @@ def _whole(view: View, key: int, one: Filled, room: int, wide: int, ascii_only: 
     left = wide - sum(_CELLS[: _columns(wide)])
     line = Text(_fit(f"{len(rest)} more", left, ascii_only), "dim")
     if one.table.disjoint:
-        rate = number(sum(row.rate for row in rest))
+        rate = number(fsum(row.rate for row in rest))
         if view.totals:
-            share = sum(row.total_share or 0.0 for row in rest)
+            share = fsum(row.total_share or 0.0 for row in rest)
             cells = (count(sum(row.total for row in rest)), percent(share), rate)
         else:
-            cells = (rate, percent(sum(row.share or 0.0 for row in rest)), "")
+            cells = (rate, percent(fsum(row.share or 0.0 for row in rest)), "")
         for at, cell in enumerate(cells[: _columns(wide)]):
             line.append(_cell(at, cell))
     return [*_lines(view, key, one, rows, wide, ascii_only), line]
