@@ -227,23 +227,21 @@ def families(states: Iterable[InterfaceState], on_error: OnError) -> list[Family
     """Make the families of the interfaces, in the catalogue's order; only those with samples.
 
     A snapshot that can't be used goes to `on_error` as `interface/NAME`, and its counters are left
-    out; so is a second state of one program, for which Prometheus would refuse the whole scrape.
+    out; so is a second state of one program, for which Prometheus would refuse the whole scrape: of
+    two interfaces that had the name one after the other, the one that is up is kept.
     """
     blocks: dict[str, list[Block]] = {metric.name: [] for metric in CATALOGUE}
-    seen: dict[str, dict[str, set[str]]] = {}
-    for state in states:
+    seen: set[tuple[str, ...]] = set()
+    for state in _unique(states, on_error):
         collector = f"interface/{state.interface}"
         if state.error is not None:
             on_error(collector, state.error)
-        directions = seen.setdefault(state.interface, {})
-        made = [] if directions else list(_interface(state))
-        sides = directions.setdefault(state.direction, set())
-        if state.side in sides:
-            on_error(collector, ValueError(f"two states of the interface {state.interface}"))
-            continue
-        if not sides:  # what hands over to the second runs for both
-            made += _program(state)
-        sides.add(state.side)
+        made: list[tuple[Metric, Block]] = []
+        if (state.interface,) not in seen:
+            made += _interface(state)
+        if (state.interface, state.direction) not in seen:
+            made += _program(state)  # what hands over to the second runs for both
+        seen |= {(state.interface,), (state.interface, state.direction)}
         if state.snapshot is not None:
             try:
                 made += list(_counters(state, state.snapshot))
@@ -252,6 +250,19 @@ def families(states: Iterable[InterfaceState], on_error: OnError) -> list[Family
         for metric, block in made:
             blocks[metric.name].append(block)
     return [Family(metric, blocks[metric.name]) for metric in CATALOGUE if blocks[metric.name]]
+
+
+def _unique(states: Iterable[InterfaceState], on_error: OnError) -> Iterable[InterfaceState]:
+    chosen: dict[tuple[str, str, str], InterfaceState] = {}
+    for state in states:
+        key = state.interface, state.direction, state.side
+        if key in chosen:
+            error = ValueError(f"two states of the interface {state.interface}")
+            on_error(f"interface/{state.interface}", error)
+            if chosen[key].up or not state.up:
+                continue
+        chosen[key] = state
+    return chosen.values()
 
 
 def agent_families(agent: AgentState) -> list[Family]:

@@ -129,6 +129,18 @@ def test_one_interface_twice_is_exported_once() -> None:
     assert all(len(family.blocks) in (1, 3) for family in made)
 
 
+def test_of_two_under_one_name_the_one_that_counts_is_exported() -> None:
+    """eth0 was deleted, and eth1 is called eth0 now: both are watched."""
+    gone = InterfaceState("eth0", False, "absent")
+    errors: list[str] = []
+    for states in ([gone, STATE], [STATE, gone]):
+        made = by_name(families(states, lambda name, _: errors.append(name)))
+        assert [block.rows for block in made["xdpdns_up"].blocks] == [{(): 1}]
+        assert len(made["xdpdns_packets_total"].blocks) == 1
+        assert "xdpdns_interface_down_info" not in made
+    assert errors == ["interface/eth0"] * 2
+
+
 def test_two_programs_of_one_interface() -> None:
     made = by_name(families([STATE, LEAVING], fail))
     assert [block.fixed for block in made["xdpdns_up"].blocks] == [("eth0",)]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Callable
 
 import pytest
+from pyroute2.netlink.exceptions import NetlinkError
 
 from xdpdns import bpf_link
 from xdpdns.errors import KernelError, MissingNeedError
-from xdpdns.hooks import Attachment, Link, tcx
+from xdpdns.hooks import Attachment, Hooks, Link, tcx
 
 ETH0 = Link("eth0", 2, up=True, mtu=1500, programs={})
 
@@ -45,6 +47,25 @@ def test_not_permitted_is_not_taken_for_absent(monkeypatch: pytest.MonkeyPatch) 
     for ask in (tcx.supported, lambda: tcx.Tcx().found(ETH0)):
         with pytest.raises(MissingNeedError):
             ask()
+
+
+@pytest.mark.parametrize("number", [errno.EBUSY, errno.ENOBUFS, errno.ENODEV])
+def test_what_netlink_says_is_an_error_of_ours(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """One interface that goes while it is asked for must not end what watches the others."""
+
+    def refuse(*_: object) -> None:
+        raise NetlinkError(number)
+
+    with Hooks() as hooks:
+        monkeypatch.setattr(hooks._route, "get_qdiscs", refuse)
+        monkeypatch.setattr(hooks._route, "get_links", refuse)
+        asks: list[Callable[[], object]] = [hooks.links, lambda: hooks.found(ETH0)]
+        for ask in asks:
+            with pytest.raises(KernelError) as raised:
+                ask()
+            assert raised.value.errno == number
 
 
 @pytest.mark.parametrize("fds", [[5], [5, 6]])

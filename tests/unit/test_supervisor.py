@@ -7,8 +7,12 @@ import socket
 import struct
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -16,6 +20,7 @@ from xdpdns import netns
 from xdpdns.errors import AttachError, KernelError, MissingNeedError, OccupiedError, SupervisorError
 from xdpdns.layout import Field, Layout
 from xdpdns.pins import stale
+from xdpdns.supervisor import child
 from xdpdns.supervisor.backoff import Backoff
 from xdpdns.supervisor.events import deleted
 from xdpdns.supervisor.messages import (
@@ -300,3 +305,93 @@ def test_the_supervisor_speaks_no_http() -> None:
     supervisor = imported("xdpdns.supervisor.child")
     assert "pyroute2" in supervisor
     assert not supervisor & {"h11", "prometheus_client", "bcc", "click"}
+
+
+# --- looking ------------------------------------------------------------------------------------
+
+
+class Ended(Outbox):
+    """An agent that ends after so many messages."""
+
+    def __init__(self, messages: int) -> None:
+        self.left = messages
+        self.told: list[Message] = []
+
+    def put(self, message: Message, fds: Any = ()) -> None:
+        """Keep it."""
+        self.told.append(message)
+        self.left -= 1
+
+    def listen(self, *others: int, timeout: float) -> list[int]:
+        """Wait in vain, or learn of the end."""
+        if not self.left:
+            raise AgentEndedError
+        time.sleep(min(timeout, 0.01))
+        return []
+
+
+def supervision(outbox: Outbox) -> child.Supervision:
+    settings: Any = SimpleNamespace(selection=Selection.of(["eth0"]))
+    made = child.Supervision(settings, outbox, ExitStack())
+    made._events = SimpleNamespace(fileno=lambda: 0, drain=set)  # type: ignore[assignment]
+    return made
+
+
+def test_the_agent_hears_of_a_long_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks that cost a lot are far apart; the watchdog must not take that for the end."""
+    monkeypatch.setattr(child, "LOOK_EVERY", 0.02)
+    outbox, looks = Ended(20), []
+    watching = supervision(outbox)
+
+    def look(gone: set[int]) -> bool:
+        looks.append(time.monotonic())
+        began = time.thread_time()
+        while time.thread_time() - began < 0.01:
+            pass
+        return True
+
+    monkeypatch.setattr(watching, "look", look)
+    watching.watch()
+    assert outbox.told == [Alive()] * 20
+    assert len(looks) < 7
+    assert all(later - before > child.SHARE * 0.009 for before, later in pairwise(looks))
+
+
+def test_to_attach_is_not_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a look that had a lot to do the next one is as soon as ever."""
+    monkeypatch.setattr(child, "LOOK_EVERY", 0.02)
+    watching = supervision(Ended(10))
+    looks = []
+
+    def look(gone: set[int]) -> bool:
+        looks.append(time.monotonic())
+        began = time.thread_time()
+        while time.thread_time() - began < 0.01:
+            pass
+        watching._quiet = False
+        return True
+
+    monkeypatch.setattr(watching, "look", look)
+    watching.watch()
+    assert len(looks) == 10
+
+
+def test_one_that_cannot_be_looked_at_is_refused() -> None:
+    """And the others are looked at; it is said once."""
+
+    class Failing:
+        name = "eth0"
+        programs: ClassVar[dict[object, object]] = {}
+        state = State(1, "eth0", "", "", {"ingress": ("native", 7)})
+
+        def look(self, link: object) -> bool:
+            raise KernelError("could not list the filters (Device or resource busy).", 16)
+
+    outbox = Ended(-1)
+    watching, failing = supervision(outbox), Failing()
+    for _ in range(2):
+        watching._look_at(failing, None)  # type: ignore[arg-type]
+    [told] = outbox.told
+    assert isinstance(told, State)
+    assert (told.reason, told.hooks) == ("refused", {})
+    assert "could not list the filters" in told.detail

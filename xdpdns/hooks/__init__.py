@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
+from functools import wraps
 from types import TracebackType
-from typing import Protocol, Self
+from typing import ParamSpec, Protocol, Self, TypeVar
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -31,6 +33,27 @@ from xdpdns.hooks.xdp import Xdp
 from xdpdns.suggest import did_you_mean
 
 __all__ = ["Attachment", "Direction", "Found", "Hook", "Hooks", "Link", "detach_ours"]
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _explained(method: Callable[P, R]) -> Callable[P, R]:
+    """Make what netlink says unexpectedly a KernelError: interfaces go while they are asked for."""
+
+    @wraps(method)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except NetlinkError as error:
+            raise KernelError(
+                f"the kernel did not answer about an interface ({os.strerror(error.code)}): it may "
+                "have gone meanwhile (`ip -brief link`), or the kernel log (`dmesg`) says more.",
+                error.code,
+            ) from error
+
+    return called
 
 
 class _Kind(Protocol):
@@ -73,6 +96,7 @@ class Hooks:
         """Close the socket; links stay open."""
         self._route.close()
 
+    @_explained
     def links(self) -> list[Link]:
         """All interfaces of this network namespace."""
         return [from_message(message) for message in self._route.get_links()]
@@ -109,10 +133,12 @@ class Hooks:
                 f"could not look at the interface {index} ({os.strerror(error.code)}).", error.code
             ) from error
 
+    @_explained
     def found(self, link: Link) -> list[Found]:
         """Every program on every hook of an interface, ours or not."""
         return [one for kind in self._kinds.values() for one in kind.found(link)]
 
+    @_explained
     def check(self, name: str, hook: Hook = "xdp", direction: Direction = "ingress") -> Link:
         """The interface, if it can take a program: up, and room on the hook.
 
@@ -127,6 +153,7 @@ class Hooks:
         self._kinds[hook].check(link, direction)
         return link
 
+    @_explained
     def attach(
         self,
         name: str,
@@ -169,6 +196,7 @@ class Hooks:
             link=link_fd,
         )
 
+    @_explained
     def replace(self, attachment: Attachment, program: int) -> None:
         """Swap our program for another one at once: no packet is in neither.
 
@@ -180,6 +208,7 @@ class Hooks:
         """
         self._kinds[attachment.hook].replace(attachment, program)
 
+    @_explained
     def detach(self, attachment: Attachment) -> None:
         """Take our program off.
 
@@ -189,6 +218,7 @@ class Hooks:
         """
         self._kinds[attachment.hook].detach(attachment)
 
+    @_explained
     def look(self, attachment: Attachment, link: Link) -> int | None:
         """The id of the program that is in the place of ours now; None for none.
 

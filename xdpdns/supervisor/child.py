@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xdpdns import keep, kernel, privileges
@@ -45,7 +46,8 @@ SETTLE = 0.02
 """Seconds that events are gathered for, and the least time between two looks."""
 
 SHARE = 20
-"""At most one part in so many of the time is spent on looking, with however many interfaces."""
+"""At most one part in so many of a CPU is spent on looking, with however many interfaces and
+events; what it takes to attach not counted."""
 
 MOST_FOLLOWED = 64
 """Interfaces that patterns may bring: each has maps of its own, whose memory is taken at once."""
@@ -96,6 +98,7 @@ class Supervision:
         self._stack = stack
         self._watched: dict[int, Watched] = {}
         self._numbers = 0
+        self._quiet = True
         self._full = False
 
     def start(
@@ -160,23 +163,40 @@ class Supervision:
 
     def watch(self) -> None:
         """Look at each event and once a second, until the agent ends."""
-        pause = 0.0
+        done, rest = False, 0.0
         try:
             while True:
                 gone: set[int] = set()
-                if self._outbox.listen(self._events.fileno(), timeout=pause):
+                if done:
+                    self._pass(rest)
+                if self._pass(LOOK_EVERY - rest if done else 0.0, self._events.fileno()):
                     self._outbox.listen(timeout=SETTLE)
                     gone = self._events.drain()
-                began = time.monotonic()
+                began = time.thread_time()
+                self._quiet = True
                 try:
                     done = self.look(gone)
                 except XdpdnsError as error:
                     log.warning("The interfaces can't be looked at: %s", error)
                     done = True
-                pause = max(LOOK_EVERY, SHARE * (time.monotonic() - began)) if done else 0.0
+                if self._quiet:  # to attach takes longer, and is not done every time
+                    rest = SHARE * (time.thread_time() - began)
                 self._outbox.put(Alive())
         except AgentEndedError:
             return
+
+    def _pass(self, seconds: float, *events: int) -> list[int]:
+        """Let time go by, until one of the descriptors is readable: those that are.
+
+        The agent hears of it each second, for it has a watchdog.
+        """
+        until = time.monotonic() + seconds
+        while True:
+            left = until - time.monotonic()
+            ready = self._outbox.listen(*events, timeout=max(0.0, min(left, LOOK_EVERY)))
+            if ready or left <= LOOK_EVERY:
+                return ready
+            self._outbox.put(Alive())
 
     def look(self, gone: set[int]) -> bool:
         """See what has become of the interfaces; `gone` are indexes that were given up.
@@ -224,11 +244,26 @@ class Supervision:
 
     def _look_at(self, watched: Watched, link: Link | None) -> None:
         before = watched.programs.copy()
-        changed = watched.look(link)
+        try:
+            changed = watched.look(link)
+        except XdpdnsError as error:  # of this one; the others can be looked at
+            changed = self._failed(watched, error)
         if watched.programs != before:
             self._tell_loaded(watched)
         if changed:
+            self._quiet = False
             self._outbox.put(watched.state)
+
+    @staticmethod
+    def _failed(watched: Watched, error: XdpdnsError) -> bool:
+        """Note that an interface can't be looked at; whether that is news."""
+        before = watched.state
+        watched.state = replace(before, reason="refused", detail=str(error), hooks={})
+        if watched.state == before:
+            return False
+        extra = {"interface": watched.name, "reason": "refused"}
+        log.warning("%s can't be looked at: %s", watched.name, error, extra=extra)
+        return True
 
     def _tell_loaded(self, watched: Watched) -> None:
         for way, program in watched.programs.items():
