@@ -13,7 +13,9 @@ from xdpdns.families import InterfaceState, families
 from xdpdns.replay import ReplayResult
 from xdpdns.roles import WAYS
 from xdpdns.snapshot import Snapshot, Tcp, Timing
-from xdpdns.vocab import COUNTED
+from xdpdns.vocab import COUNTED, message_outcomes
+
+_BAD = {*message_outcomes()} - {*COUNTED.values(), "opcode", "not_response"}
 
 TOP = 15
 """Lines of a table of values; the rest is summed in one line."""
@@ -45,15 +47,42 @@ def prometheus(queries: Snapshot, interface: str, responses: Snapshot | None = N
 
 
 def show(result: ReplayResult) -> None:
-    """Print a table of outcomes and one of each dimension, of queries and then of responses."""
+    """Print the sums, then tables of outcomes and dimensions, of queries and of responses."""
     # Where nobody sets a width (a pipe, a log), lines may be as long as they need.
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    _counters(console, result.snapshot, f"{result.packets:,} packets", "queries")
+    console.print(f"{result.packets:,} packets, in which there are:")
+    console.print(_sums(result))
+    console.print()
     if result.responses is not None:
-        title = "the same packets, looked at for responses"
-        _counters(console, result.responses, title, "responses")
+        console.print(
+            "Each packet is looked at for queries, where a response is one of `other_port`, and "
+            "then for responses, where a query is.\n"
+        )
+    _counters(console, result.snapshot, "looked at for queries", "queries")
+    if result.responses is not None:
+        _counters(console, result.responses, "looked at for responses", "responses")
         if result.responses.timing is not None:
             _durations(console, result.responses.timing)
+
+
+def _sums(result: ReplayResult) -> Table:
+    """How many messages of each kind there are, over UDP and within TCP segments."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(min_width=24)
+    table.add_column(justify="right", min_width=12)
+    bad = 0
+    for side, snapshot in (("queries", result.snapshot), ("responses", result.responses)):
+        if snapshot is None:
+            continue
+        counted = COUNTED[side]
+        udp, tcp = snapshot.outcomes[counted], 0
+        bad += sum(snapshot.outcomes.get(name, 0) for name in _BAD)
+        if snapshot.tcp is not None:
+            tcp = snapshot.tcp.messages[counted]
+            bad += sum(snapshot.tcp.messages.get(name, 0) for name in _BAD)
+        table.add_row(side, f"{udp + tcp:,}", f"{udp:,} over UDP, {tcp:,} over TCP")
+    table.add_row("malformed messages", f"{bad:,}", "to or from the watched ports")
+    return table
 
 
 def _counters(console: Console, snapshot: Snapshot, title: str, side: str) -> None:
@@ -62,12 +91,17 @@ def _counters(console: Console, snapshot: Snapshot, title: str, side: str) -> No
     if snapshot.tcp is not None:
         _tcp(console, snapshot.tcp, side)
     counted = sum(snapshot.queries.values())
+    alike = []
     for index, name in enumerate(snapshot.dimensions):
         values: Counter[str] = Counter()
         for labels, count in snapshot.queries.items():
             values[labels[index]] += count
-        if values:
+        if len(values) == 1:
+            alike += [f"{name}={value}" for value in values]
+        elif values:
             console.print(_table(f"{counted:,} {side} by {name}", name, values))
+    if alike:
+        console.print(f"All {counted:,} {side} have {', '.join(alike)}.")
     lost = sum(snapshot.overflow.values())
     if lost or snapshot.folded:
         console.print(

@@ -320,6 +320,14 @@ def test_messages_over_tcp(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     shown = capsys.readouterr().out
     assert shown.count("1 TCP segments") == 2
     assert "1 messages lie within a segment, 1 of them responses" in shown
+    head = [" ".join(line.split()) for line in shown.splitlines()[:4]]
+    assert head == [
+        "2 packets, in which there are:",
+        "queries 1 0 over UDP, 1 over TCP",
+        "responses 1 0 over UDP, 1 over TCP",
+        "malformed messages 0 to or from the watched ports",
+    ]
+    assert "All 1 responses have rcode=NODATA." in shown
 
 
 def test_time_is_the_captures(tmp_path: Path) -> None:
