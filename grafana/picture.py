@@ -45,7 +45,7 @@ PICTURES = {
 """
 
 Answers = dict[str, Any]
-"""`start`, `end`, and by `TITLE/REF` what the query returned: series with `metric`, `values`."""
+"""`start`, `end`, and by `PANEL/REF` what the query returned: series with `metric`, `values`."""
 
 
 def collect(
@@ -74,7 +74,7 @@ def collect(
             answer = json.loads(ask(f"/api/v1/query_range?{urlencode(query)}"))
             if answer["status"] != "success":
                 raise ValueError(f"{panel['title']}: {answer['error']}")
-            answers[f"{panel['title']}/{target['refId']}"] = answer["data"]["result"]
+            answers[f"{panel['id']}/{target['refId']}"] = answer["data"]["result"]
     return answers
 
 

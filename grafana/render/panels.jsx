@@ -40,7 +40,7 @@ const legend = (format, labels) =>
 function frames(panel) {
   const made = [];
   for (const target of panel.targets) {
-    for (const { metric, values } of answers[`${panel.title}/${target.refId}`] ?? []) {
+    for (const { metric, values } of answers[`${panel.id}/${target.refId}`] ?? []) {
       made.push({ name: legend(target.legendFormat, metric), values });
     }
   }
@@ -163,7 +163,7 @@ standardTransformersRegistry.setInit(() =>
 // The frame of each query, as Grafana's data source makes it for a table, then what the panel does.
 function tableFrame(panel) {
   const made = panel.targets.map((target) => {
-    const series = answers[`${panel.title}/${target.refId}`];
+    const series = answers[`${panel.id}/${target.refId}`];
     const labels = [...new Set(series.flatMap(({ metric }) => Object.keys(metric)))];
     const value = panel.targets.length > 1 ? `Value #${target.refId}` : 'Value';
     return toDataFrame({
@@ -224,7 +224,7 @@ function Panel({ panel }) {
   if (panel.type === 'row') {
     return <div style={{ ...box, paddingTop: 5, fontSize: 16, fontWeight: 500 }}>⌄ {panel.title}</div>;
   }
-  const some = panel.targets.some(({ refId }) => answers[`${panel.title}/${refId}`]?.length);
+  const some = panel.targets.some(({ refId }) => answers[`${panel.id}/${refId}`]?.length);
   const Kind = some ? KINDS[panel.type] : Nothing;
   return (
     <div style={box}>
