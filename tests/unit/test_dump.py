@@ -243,6 +243,17 @@ def test_dsc_xml_of_an_interval() -> None:
     assert arrays(text)["qtype_vs_tld"] == {(b"28", b"com"): 1}
 
 
+def test_dsc_xml_of_both_roles_is_the_servers() -> None:
+    """A client's queries alone are counted; beside a server's on one interface they are not."""
+    asking = replace(UP, direction="egress")
+    both = replace(READING, states=(UP, asking))
+    assert arrays(written("dsc-xml", both)) == arrays(
+        written("dsc-xml", replace(READING, states=(UP,)))
+    )
+    client = replace(READING, states=(asking,))
+    assert arrays(written("dsc-xml", client)) == arrays(written("dsc-xml", both))
+
+
 def test_dsc_xml_without_a_dimension() -> None:
     snapshot = replace(SNAPSHOT, dimensions=("qtype",), queries={("A",): 3})
     found = arrays(written("dsc-xml", replace(READING, states=(replace(UP, snapshot=snapshot),))))

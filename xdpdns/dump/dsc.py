@@ -19,6 +19,8 @@ import dns.rdatatype
 
 from xdpdns import vocab
 from xdpdns.dump.reading import Reading
+from xdpdns.families import InterfaceState
+from xdpdns.roles import WAYS
 from xdpdns.snapshot import Snapshot
 
 Table = Counter[tuple[str, str]]
@@ -72,11 +74,18 @@ def write(reading: Reading) -> bytes:
 
 def _tables(reading: Reading) -> dict[tuple[str, str, str], Table]:
     tables: dict[tuple[str, str, str], Table] = {}
+    # of a resolver between clients and upstreams: DSC counts what its clients ask
+    serving = {one.interface for one in reading.states if _way(one) == WAYS["server"][0]}
     for state in reading.states:
-        if state.snapshot is not None:
+        asking = state.interface in serving and _way(state) in WAYS["client"]
+        if state.snapshot is not None and not asking:
             for key, table in _of(state.snapshot):
                 tables[key] = tables.get(key, Counter()) + table
     return tables
+
+
+def _way(state: InterfaceState) -> tuple[str, str]:
+    return state.direction, state.side
 
 
 def _of(snapshot: Snapshot) -> Iterator[tuple[tuple[str, str, str], Table]]:
