@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from xdpdns import kernel, listen
 from xdpdns.errors import ListenError, XdpdnsError
-from xdpdns.privileges import User, become, drop, reading_needs
+from xdpdns.privileges import User, acting_as, become, default_user, drop, reading_needs
 from xdpdns.roles import Programs, Way
 from xdpdns.service import Service
 from xdpdns.service_manager import ServiceManager
@@ -54,7 +54,7 @@ class AgentSettings:
     `hook` is where the program sits; `mode` is `auto`, `native` or `generic`, at XDP; `stats` has
     the kernel time the programs, which costs some 20 to 40 ns a packet. `netns` is the network
     namespace of the interfaces, by name or path; None is the agent's own, in which it listens in
-    any case. `user` is whom the agent becomes before it answers; None: it stays who it is.
+    any case. `user` is whom the agent becomes before it answers; None: see default_user().
     `programs` are what each interface is to have (roles.py).
     `recheck` says what is wrong, now, in the file that options came from.
     """
@@ -120,10 +120,7 @@ def _run(settings: AgentSettings, manager: ServiceManager, stack: ExitStack) -> 
         from xdpdns.interface import Interfaces
         from xdpdns.server import Server
 
-    if settings.user is not None:
-        become(settings.user)
-        if settings.web_config is not None:
-            settings.web_config.require_readable(settings.user)
+    _leave_root(settings)
     drop(*reading_needs())
     interfaces = Interfaces(settings.programs, settings.stats)
     stack.callback(interfaces.close)
@@ -206,6 +203,31 @@ async def _serve(
     if failures:
         raise failures[0]
     return service.again
+
+
+def _leave_root(settings: AgentSettings) -> None:
+    """Become the user that was asked for; else one that owns nothing, if that is enough.
+
+    Raises:
+        MissingNeedError: not permitted.
+        SettingsError: that user can't read the web configuration.
+    """
+    user, web = settings.user, settings.web_config
+    if user is not None:
+        become(user)
+        if web is not None:
+            web.require_readable(user)
+        return
+    user = default_user()
+    if user is None:
+        return
+    try:
+        if web is not None:
+            with acting_as(user):
+                web.require_readable(user)
+        become(user)
+    except XdpdnsError as error:
+        log.warning("What answers HTTP stays root, without capabilities. %s", error)
 
 
 def _stopping(settings: AgentSettings, states: Sequence[InterfaceState]) -> str:

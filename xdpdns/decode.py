@@ -16,7 +16,7 @@ from xdpdns.counters import OVERFLOWS, Counters, Element
 from xdpdns.layout import Layout
 from xdpdns.settings import ProgramSettings
 from xdpdns.snapshot import EdnsSizes, Rows, Snapshot, Tcp
-from xdpdns.timing import TimingReader
+from xdpdns.timing import READ, TimingReader
 
 # enum counters_index of bpf/counters.h
 _PACKETS, _TCP = 0, 1
@@ -45,6 +45,18 @@ def sum_cpus(values: memoryview, cpus: int) -> array[int]:
     for cpu in range(cpus):
         total += int.from_bytes(columns[cpu::cpus].tobytes(), "little")
     return array("Q", total.to_bytes(keys * 8, "little"))
+
+
+def maps_read(settings: ProgramSettings) -> tuple[str, ...]:
+    """The maps that a Decoder reads; the others are the program's own."""
+    names = [settings.side, "counters"]
+    if settings.exact_edns:
+        names.append("edns_sizes")
+    if settings.tcp:
+        names.append("tcp")
+    if settings.timing and settings.side == "responses":
+        names += READ
+    return tuple(names)
 
 
 class Decoder:

@@ -1,6 +1,7 @@
 """The interfaces as the agent has them: what the supervisor says of them, and their counters.
 
-The agent reads maps by file descriptors that it was handed, and can do nothing else with them.
+The agent reads maps by file descriptors that it was handed, which are good for nothing else where
+the supervisor could open them so.
 """
 
 from __future__ import annotations
@@ -20,25 +21,28 @@ from xdpdns.supervisor.messages import Forgotten, Loaded, Message, State
 
 
 class Counters:
-    """The counters of one program: its fd and those of its maps, which close() closes.
+    """The counters of one program: the fds of its maps, which close() closes.
+
+    And that of the program, if the kernel times it: without, it can't be run at will.
 
     A reading in another thread that has begun is waited for.
     """
 
     def __init__(self, loaded: Loaded, fds: list[int], settings: ProgramSettings) -> None:
-        self._program, *maps = fds
-        self._maps = dict(zip(loaded.maps, maps, strict=True))
+        self._fds = fds
+        self._maps = dict(zip(loaded.maps, fds, strict=False))
+        self._program = fds[-1] if len(fds) > len(loaded.maps) else None
         self._decoder = Decoder(loaded.key, loaded.counters, settings)
         self._reading = threading.Lock()
 
     def read(self, state: InterfaceState, stats: bool) -> InterfaceState:
         """The state with all counters; `stats`: the kernel is timing programs."""
         with self._reading:
-            if self._program < 0:  # forgotten meanwhile
+            if not self._fds:  # forgotten meanwhile
                 return state
             try:
                 snapshot = self._decoder.snapshot(self._maps)
-                info = kernel.prog_info(self._program) if stats else None
+                info = kernel.prog_info(self._program) if stats and self._program else None
             except XdpdnsError as error:
                 return replace(state, error=error)
         return replace(
@@ -51,10 +55,9 @@ class Counters:
     def close(self) -> None:
         """Close all fds; may be called again."""
         with self._reading:
-            if self._program >= 0:
-                for fd in (self._program, *self._maps.values()):
-                    os.close(fd)
-            self._program = -1
+            for fd in self._fds:
+                os.close(fd)
+            self._fds = []
 
 
 class Interfaces:

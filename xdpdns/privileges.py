@@ -12,6 +12,8 @@ import platform
 import pwd
 import re
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +39,7 @@ def find_user(name: str) -> User:
     """A user by name or number; the group is the user's first.
 
     Raises:
-        SettingsError: there is none of that name, or it is root.
+        SettingsError: there is none of that name.
     """
     try:
         entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
@@ -48,9 +50,35 @@ def find_user(name: str) -> User:
                 f"--user: there is no user {name}: `useradd --system {name}`, or give a number."
             ) from None
         user = User(int(name), int(name))
-    if user.uid == 0:
-        raise SettingsError("--user: root is what this option is to avoid: name another user.")
     return user
+
+
+def default_user() -> User | None:
+    """Whom root's agent becomes unless told: `xdpdns` if there is one, else nobody.
+
+    None if this process is not root's. Even without a capability root may write what is root's,
+    such as kernel.core_pattern, and so get them all back.
+    """
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam("xdpdns")
+    except KeyError:
+        return User(_NOBODY, _NOBODY)
+    return User(entry.pw_uid, entry.pw_gid)
+
+
+@contextmanager
+def acting_as(user: User) -> Iterator[None]:
+    """For a while, have files looked at as this user would see them; root only."""
+    group = os.getegid()
+    os.setegid(user.gid)
+    os.seteuid(user.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
 
 
 def become(user: User) -> None:

@@ -19,6 +19,9 @@ from xdpdns.snapshot import Histogram, Timing
 TIMED = ("pending", "timing", "clock")
 """The maps by name: the table of waiting queries, the counters, and a capture's time."""
 
+READ = TIMED[:2]
+"""Those that a TimingReader reads of a running program."""
+
 SLOTS = 65536
 """Queries that can wait at a time."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 from pathlib import Path
 
@@ -24,7 +25,17 @@ def tasks(pid: int) -> list[dict[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("options", [(), ("--keep",), ("--user", USER), ("--keep", "--user", USER)])
+def unprivileged() -> str:
+    """Whom an agent of root's becomes by itself."""
+    try:
+        return str(pwd.getpwnam("xdpdns").pw_uid)
+    except KeyError:
+        return "65534"
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--keep",), ("--user", "root"), ("--keep", "--user", USER)]
+)
 def test_no_thread_has_a_capability(lab: Lab, options: tuple[str, ...]) -> None:
     start_nsd(lab)
     agent = Agent(lab, "--tlds", "all", "--labels", "qtype,tld", "--program-stats", *options)
@@ -44,11 +55,10 @@ def test_no_thread_has_a_capability(lab: Lab, options: tuple[str, ...]) -> None:
         for kind in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
             assert int(thread[kind], 16) == NONE, (thread["Name"], kind)
         assert thread["NoNewPrivs"] == "1"
-        uid = USER if "--user" in options else str(os.geteuid())
+        uid = {"root": "0", USER: USER}.get(options[-1] if options else "", unprivileged())
         assert thread["Uid"].split() == [uid] * 4
-        if "--user" in options:
-            assert thread["Gid"].split() == [USER] * 4
-            assert thread["Groups"].split() == []
+        assert thread["Gid"].split() == [uid] * 4
+        assert thread["Groups"].split() == []
     assert "libbcc" not in Path(f"/proc/{pid}/maps").read_text()
     assert int(threads[0]["VmRSS"].split()[0]) <= 60 * 1024
 
@@ -105,10 +115,34 @@ def test_signals_for_all_do_not_end_the_supervisor_first(lab: Lab) -> None:
     agent.stop()
 
 
-@pytest.mark.parametrize("user", ["root", "0", "nobody-of-this-name"])
-def test_users_that_are_refused(lab: Lab, user: str) -> None:
+def test_a_web_configuration_that_is_roots_keeps_root(lab: Lab) -> None:
+    """Nobody was asked for; so it is served as it is, with a warning."""
+    web = lab.tmp / "web.yml"
+    web.write_text("tls_server_config: {}\n")
+    web.chmod(0o600)
+    agent = Agent(lab, "--web.config.file", str(web))
+    assert {thread["Uid"].split()[0] for thread in tasks(agent.process.pid)} == {"0"}
+    assert "stays root, without capabilities" in agent.process.log
+    agent.stop()
+
+
+def test_a_user_that_is_not_there(lab: Lab) -> None:
+    user = "nobody-of-this-name"
     done = lab.server.run([XDPDNS, "attach", "eth0", "--user", user], check=False)
     assert done.returncode == 2
     assert "--user" in done.stderr
     assert "Traceback" not in done.stderr
     assert lab.server.xdp_program() is None
+
+
+def test_the_agent_can_only_read_what_it_was_handed(lab: Lab) -> None:
+    """Its maps by fds that can't write, none of those that steer the program, and no program."""
+    agent = Agent(lab)
+    fdinfo = [one.read_text() for one in Path(f"/proc/{agent.process.pid}/fdinfo").iterdir()]
+    maps = [text for text in fdinfo if "map_type" in text]
+    assert len(maps) == 6  # of both programs: rows, counters, TCP
+    for text in maps:
+        flags = int(text.partition("flags:")[2].split()[0], 8)
+        assert flags & os.O_ACCMODE == os.O_RDONLY
+    assert not any("prog_id" in text for text in fdinfo)
+    agent.stop()

@@ -112,8 +112,8 @@ def _log(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     "--user",
     type=UserName(),
     metavar="NAME|UID",
-    help="Once attached and bound, serve as this user; without it the user stays, but all "
-    "capabilities go in any case.",
+    help="Once attached and bound, serve as this user; all capabilities go in any case.  "
+    "[default: of root, xdpdns if there is one, else nobody]",
 )
 @netns_option
 @exact_edns_option

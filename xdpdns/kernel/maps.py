@@ -18,7 +18,7 @@ _MAP_GET_FD_BY_ID, _MAP_FREEZE, _MAP_LOOKUP_BATCH = 14, 22, 24
 MAP_TYPE_HASH, MAP_TYPE_ARRAY, MAP_TYPE_PROG_ARRAY = 1, 2, 3
 MAP_TYPE_PERCPU_HASH, MAP_TYPE_PERCPU_ARRAY = 5, 6
 MAP_ANY, MAP_NOEXIST, MAP_EXIST = 0, 1, 2
-_F_MMAPABLE = 1 << 10
+_F_RDONLY, _F_MMAPABLE = 1 << 3, 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +139,18 @@ class MapInfo:
     value_size: int
     max_entries: int
     name: str
+    mmapable: bool
 
 
 def map_info(fd: int) -> MapInfo:
     """Describe a map."""
     raw = object_info(fd, 88)
-    kind, ident, key, value, entries, _flags, name = struct.unpack_from("<6I16s", raw)
-    return MapInfo(kind, ident, key, value, entries, name.split(b"\0")[0].decode())
+    kind, ident, key, value, entries, flags, name = struct.unpack_from("<6I16s", raw)
+    text = name.split(b"\0")[0].decode()
+    return MapInfo(kind, ident, key, value, entries, text, bool(flags & _F_MMAPABLE))
 
 
-def map_fd(ident: int) -> int:
-    """Open a map by its id."""
-    return bpf(_MAP_GET_FD_BY_ID, struct.pack("<I", ident), f"open the map {ident}")
+def map_fd(ident: int, read_only: bool = False) -> int:
+    """Open a map by its id; `read_only`: by this fd nothing can be changed (4.15)."""
+    attr = struct.pack("<III", ident, 0, _F_RDONLY if read_only else 0)
+    return bpf(_MAP_GET_FD_BY_ID, attr, f"open the map {ident}")

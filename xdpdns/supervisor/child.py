@@ -15,8 +15,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from xdpdns import keep, kernel, privileges
-from xdpdns.errors import XdpdnsError
+from xdpdns import decode, keep, kernel, privileges
+from xdpdns.errors import KernelError, XdpdnsError
 from xdpdns.hooks import Hooks, Link
 from xdpdns.program import Compilation
 from xdpdns.settings import ProgramSettings
@@ -268,10 +268,13 @@ class Supervision:
     def _tell_loaded(self, watched: Watched) -> None:
         for way, program in watched.programs.items():
             compiled = self._tools.compiled[self._settings.programs[way]]
-            fds = [program.fd, *program.maps.values()]
-            key, counters = compiled.key, compiled.counters
-            loaded = Loaded(watched.number, *way, (*program.maps,), key, counters)
-            self._outbox.put(loaded, fds)
+            names = decode.maps_read(self._settings.programs[way])
+            loaded = Loaded(watched.number, *way, names, compiled.key, compiled.counters)
+            opened = ExitStack()
+            fds = [_for_reading(program.maps[name], opened) for name in names]
+            if self._settings.stats or kernel.stats_enabled():
+                fds.append(program.fd)
+            self._outbox.put(loaded, fds, opened)
 
     def _forget(self) -> None:
         """Let go of what came by a pattern and has been gone for too long, or too many of them."""
@@ -297,3 +300,20 @@ class Supervision:
                     watched.name,
                     extra={"interface": watched.name},
                 )
+
+
+def _for_reading(fd: int, opened: ExitStack) -> int:
+    """The same map by an fd that can't write, which `opened` closes; as it is if that can't be.
+
+    Opening by an id takes CAP_SYS_ADMIN, which goes when the start is done; and the kernel gives
+    the memory of a map only to those who may write to it, too.
+    """
+    info = kernel.map_info(fd)
+    if info.mmapable:
+        return fd
+    try:
+        readable = kernel.map_fd(info.id, read_only=True)
+    except KernelError:
+        return fd
+    opened.callback(os.close, readable)
+    return readable

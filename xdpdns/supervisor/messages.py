@@ -26,9 +26,9 @@ _MAX_FDS = 64
 class Loaded:
     """A program of an interface with its maps, before the first State that has it attached.
 
-    With it come the fds of the program and of the maps, in this order. `key` and `counters` are
-    how the maps' structs lie. `direction` is that of the packets that it counts, `side` what of
-    them.
+    With it come the fds of the maps, and of the program where the kernel times it. `key` and
+    `counters` are how the maps' structs lie. `direction` is that of the packets that it counts,
+    `side` what of them.
     """
 
     number: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from xdpdns.supervisor.messages import Forgotten, Message, send
@@ -14,10 +15,14 @@ class AgentEndedError(Exception):
     """The agent has closed its end of the socket: nothing is wanted any more."""
 
 
+_Key = tuple[str, int, str, str]
+
+
 @dataclass(slots=True)
 class _Waiting:
     message: Message
     fds: Sequence[int]
+    opened: ExitStack
 
 
 class Outbox:
@@ -28,19 +33,26 @@ class Outbox:
 
     def __init__(self, agent: socket.socket) -> None:
         self._agent = agent
-        self._waiting: dict[tuple[str, int, str, str], _Waiting] = {}
+        self._waiting: dict[_Key, _Waiting] = {}
 
-    def put(self, message: Message, fds: Sequence[int] = ()) -> None:
-        """Send it now or, if the agent is slow, later."""
+    def put(
+        self, message: Message, fds: Sequence[int] = (), opened: ExitStack | None = None
+    ) -> None:
+        """Send it now or, if the agent is slow, later; then close what was opened for it."""
         number = getattr(message, "number", 0)
         way = getattr(message, "direction", ""), getattr(message, "side", "")
         key = type(message).__name__, number, *way
-        self._waiting.pop(key, None)
+        self._done(key)
         if isinstance(message, Forgotten):
             for other in [other for other in self._waiting if other[1] == number]:
-                del self._waiting[other]
-        self._waiting[key] = _Waiting(message, fds)
+                self._done(other)
+        self._waiting[key] = _Waiting(message, fds, opened or ExitStack())
         self.flush()
+
+    def _done(self, key: _Key) -> None:
+        waiting = self._waiting.pop(key, None)
+        if waiting is not None:
+            waiting.opened.close()
 
     def flush(self) -> None:
         """Send what the socket takes.
@@ -55,7 +67,7 @@ class Outbox:
                 return
             except ConnectionError as error:
                 raise AgentEndedError from error
-            del self._waiting[key]
+            self._done(key)
 
     def listen(self, *others: int, timeout: float) -> list[int]:
         """Those of the other descriptors that are readable, once one is or the time is over.
