@@ -147,7 +147,9 @@ class Pages:
         return plain(HTTPStatus.OK, "Every interface is counted.")
 
     async def _landing(self, _: Mapping[str, str]) -> Response:
-        rows = "".join(map(_row, self._interfaces())) or '<tr><td colspan="4">none</td></tr>'
+        # what hands over to another program is shown once for both
+        rows = "".join(dict.fromkeys(map(_row, self._interfaces())))
+        rows = rows or '<tr><td colspan="4">none</td></tr>'
         page = (
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width">'
