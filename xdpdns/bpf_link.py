@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -118,6 +119,22 @@ def link_ids() -> Iterator[int]:
             raise
         ident = struct.unpack_from("<I", attr, 4)[0]
         yield ident
+
+
+def xdp_link(program: int, ifindex: int) -> int:
+    """Open the link that holds a program, by its id, at an interface's XDP; -1 if none does."""
+    for ident in link_ids():
+        try:
+            fd = link_fd(ident)
+        except KernelError as error:
+            if error.errno == errno.ENOENT:
+                continue  # it went meanwhile
+            raise
+        info = link_info(fd)
+        if (info.kind, info.program_id, info.ifindex) == (TYPE_XDP, program, ifindex):
+            return fd
+        os.close(fd)
+    return -1
 
 
 def link_info(link: int) -> LinkInfo:

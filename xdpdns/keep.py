@@ -149,6 +149,10 @@ class Keeper:
             if way.direction == attachment.direction:
                 self._place.attached(version)
 
+    def let_go(self, direction: Direction) -> None:
+        """Pin no longer what holds a program on an interface that has gone, maybe elsewhere."""
+        self._place.unpin_link(direction)
+
     def say(self, going_on: Collection[Way]) -> None:
         """Say what became of the old counters; `going_on`: the ways whose maps were there."""
         extra = {"interface": self._name}
@@ -177,13 +181,21 @@ class Keeper:
                 extra=extra,
             )
 
-    def move(self, index: int) -> None:
-        """Go on with the same pins: the interface was made anew, with this index.
+    def move(self, link: Link) -> None:
+        """Go on with the same pins: this is the interface now, made anew.
 
         Raises:
-            OccupiedError: another agent has pins there.
+            OccupiedError: another agent has pins there, or what one left counts there.
         """
-        self._place.move(index)
+        there = Place(link.index)
+        if there.folder != self._place.folder:
+            pinned = {one.id for programs in there.layouts().values() for one in programs}
+            if any(found.program_id in pinned for found in self._hooks.found(link)):
+                raise OccupiedError(
+                    f"{link.name} is being counted by what `attach --keep` left under another name "
+                    f"of it: `xdpdns detach {link.name}` takes that off."
+                )
+        self._place.move(link.index)
 
     def close(self, unpin: bool) -> None:
         """Unlock, and before it unpin if nothing of it is to stay."""

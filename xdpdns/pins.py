@@ -9,7 +9,7 @@
                 program                          pinned last, and before it is attached
                 next                             a newer program on its way to the hook
             old-3f1c0a9be27d5584/                of the same layout, but others have counted since
-            link-ingress link-egress             the BPF links that hold them there, at TCX
+            link-ingress link-egress             the BPF links that hold them there, at XDP and TCX
 
 A folder is that of the interface only if one of its programs is on the interface: the numbers of
 namespaces and interfaces come back (a container's veth), the kernel's ids of programs do not. So
@@ -29,7 +29,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from xdpdns import kernel
+from xdpdns import bpf_link, kernel
 from xdpdns.bpffs import BPFFS, writing
 from xdpdns.errors import KernelError, OccupiedError, PinError
 from xdpdns.meta import meaning
@@ -194,10 +194,22 @@ class Place:
 
     def pin_link(self, direction: str, link: int) -> None:
         """Pin the BPF link that holds the program of a direction, in place of an older one."""
+        before = self.link(direction)
+        if before >= 0:
+            same = bpf_link.link_info(before).id == bpf_link.link_info(link).id
+            os.close(before)
+            if same:
+                return  # not for a moment is there none
+        self.unpin_link(direction)
+        path = self.folder / f"link-{direction}"
+        with writing(self.folder):
+            kernel.pin(link, str(path))
+
+    def unpin_link(self, direction: str) -> None:
+        """Have the program of a direction end with whoever holds its link open."""
         path = self.folder / f"link-{direction}"
         with writing(self.folder):
             path.unlink(missing_ok=True)
-            kernel.pin(link, str(path))
 
     def link(self, direction: str) -> int:
         """An fd of the pinned BPF link; -1 if there is none."""

@@ -6,8 +6,8 @@
         print(program.snapshot().outcomes)
 
 Nothing is asked of an agent and nothing is changed: the maps are opened by their ids, and what they
-mean stands in the kernel beside them (meta.py). So this works beside an agent, after one that was
-killed, and with `attach --keep`. Needs root (CAP_SYS_ADMIN opens objects by their id).
+mean stands in the kernel beside them (meta.py). So this works beside an agent, and after it with
+`attach --keep`. Needs root (CAP_SYS_ADMIN opens objects by their id).
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def supervisors(pid: int) -> list[int]:
 
 
 def kill_agent(pid: int) -> None:
-    """SIGKILL an agent and the supervisor that would clean up after it: its program stays."""
+    """SIGKILL an agent and the supervisor that would clean up after it."""
     everybody = [*supervisors(pid), pid]
     for supervisor in everybody[:-1]:
         # It would see the agent's end before its own.

@@ -6,6 +6,7 @@ some mount a BPF file system at /sys/fs/bpf and leave it there.
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,17 @@ def by_ip_link(lab: Lab, mode: str, force: str = "", interface: str = "eth0") ->
     """`ip link set`: netlink; `force` is `-force` to replace whatever is there."""
     flavour = {"native": "xdpdrv", "generic": "xdpgeneric"}[mode]
     apart(lab, f"ip {force} link set dev {interface} {flavour} obj {compiled(lab)} sec xdp")
+
+
+def unhook(lab: Lab, interface: str = "eth0") -> None:
+    """`bpftool link detach` of what holds the XDP program: netlink can't take it off or replace it.
+
+    The link's holders keep a dead link.
+    """
+    program = lab.server.xdp_program(interface)
+    links = json.loads(lab.server.run(["bpftool", "-j", "link", "show"]).stdout)
+    [link] = [one["id"] for one in links if one["type"] == "xdp" and one["prog_id"] == program]
+    lab.server.run(["bpftool", "link", "detach", "id", str(link)])
 
 
 def by_bpftool(lab: Lab, mode: str) -> None:

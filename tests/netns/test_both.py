@@ -15,6 +15,7 @@ from contextlib import suppress
 import pytest
 
 from tests.netns.actors import XDPDNS, Agent, dnsperf, start_nsd
+from tests.netns.foreign import unhook
 from tests.netns.lab import CLIENT4, CLIENT6, SERVER4, Lab, wait_until
 from tests.netns.scrape import Scrape
 from tests.netns.test_keep import place
@@ -213,7 +214,7 @@ def test_taken_off_and_made_anew(lab: Lab) -> None:
     resolver(lab)
     agent = Agent(lab, "--role", "both")
     load(lab, 0, range(5))
-    lab.server.run(["ip", "link", "set", "eth0", "xdp", "off"])
+    unhook(lab)
     wait_until("the program is back", lambda: lab.server.xdp_program() is not None)
     load(lab, 0, range(5, 9))
     assert counts(agent.scrape()) == asked_and_answered(9, 9)

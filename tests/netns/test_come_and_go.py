@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.actors import XDPDNS, Agent, dnsperf, start_nsd, supervisors
-from tests.netns.foreign import by_ip_link
+from tests.netns.actors import XDPDNS, Agent, dnsperf, kill_agent, start_nsd, supervisors
+from tests.netns.foreign import by_ip_link, unhook
 from tests.netns.lab import PATIENCE, SERVER4, Lab, wait_until
 from tests.netns.scrape import Scrape, http_get, scrape
+from xdpdns import running
+from xdpdns.hooks import Found, Hooks
 
 QUERY = bytes.fromhex("000001000001000000000000") + b"\x03com\0\0\1\0\1"
 TIMES, WARM_UP = 20, 5
@@ -184,18 +186,22 @@ def test_a_rename_and_another_of_the_old_name(lab: Lab) -> None:
 def test_taken_off_from_outside(tidy: Lab, options: tuple[str, ...]) -> None:
     lab = tidy
     agent = Agent(lab, *options)
-    flavour = "xdpgeneric" if "generic" in options else "xdpdrv"
     program = lab.server.xdp_program()
     ask(lab, 3)
-    link(lab, "set", "dev", "eth0", flavour, "off")
+    unhook(lab)
     wait_until("ours is back", lambda: lab.server.xdp_program() == program, 2.0)
     becomes(lab, "up")
     ask(lab, 3)
     assert counted(lab) == 6
     assert "taken off eth0: attached again" in agent.process.log
     # again and again: it waits ever longer, and says so
-    link(lab, "set", "dev", "eth0", flavour, "off")
-    becomes(lab, "detached")
+
+    def again() -> bool:
+        if lab.server.xdp_program() == program:
+            unhook(lab)
+        return state(scrape(lab.server)) == "detached"
+
+    wait_until("it waits", again)
     becomes(lab, "up")
     agent.process.stop(signal.SIGINT)
     assert (lab.server.xdp_program() is None) == ("--keep" not in options)
@@ -207,7 +213,14 @@ def test_replaced_by_another(tidy: Lab, mode: str, keep: tuple[str, ...]) -> Non
     lab = tidy
     agent = Agent(lab, "--mode", mode, *keep)
     ours = lab.server.xdp_program()
-    by_ip_link(lab, mode, "-force")
+    with pytest.raises(RuntimeError):
+        by_ip_link(lab, mode, "-force")
+    assert lab.server.xdp_program() == ours
+    [supervisor] = supervisors(agent.process.pid)
+    os.kill(supervisor, signal.SIGSTOP)  # else ours is back at once
+    unhook(lab)
+    by_ip_link(lab, mode)
+    os.kill(supervisor, signal.SIGCONT)
     owner = lab.server.xdp_program()
     assert owner not in (ours, None)
     becomes(lab, "replaced")
@@ -220,6 +233,46 @@ def test_replaced_by_another(tidy: Lab, mode: str, keep: tuple[str, ...]) -> Non
     ask(lab, 3)
     assert counted(lab) == 3
     agent.process.stop(signal.SIGINT)
+
+
+@pytest.mark.parametrize("options", [(), ("--keep",), ("--hook", "tcx"), ("--hook", "clsact")])
+def test_moved_to_another_network_namespace(tidy: Lab, options: tuple[str, ...]) -> None:
+    """As a container's veth is: it goes without our programs, also if those are pinned."""
+    lab = tidy
+    agent = Agent(lab, *options)
+    ask(lab, 3)
+    link(lab, "set", "eth0", "netns", lab.client.name, "name", "moved0")
+    becomes(lab, "absent")
+    assert ours_on(lab, "moved0") == []
+    lab.client.run(["ip", "link", "set", "moved0", "netns", lab.server.name, "name", "eth0"])
+    link(lab, "set", "eth0", "up")
+    lab.server.run(["ip", "addr", "replace", f"{SERVER4}/24", "dev", "eth0"])
+    becomes(lab, "up")
+    ask(lab, 2)
+    assert counted(lab) == 5
+    agent.process.stop(signal.SIGINT)
+    assert bool(lab.server.inside(running.counted)) == ("--keep" in options)
+
+
+def ours_on(lab: Lab, interface: str) -> list[Found]:
+    """What of ours is on an interface that the client has now."""
+
+    def look() -> list[Found]:
+        with Hooks() as hooks:
+            return running.ours(hooks.link(interface), hooks)
+
+    return lab.client.inside(look)
+
+
+@pytest.mark.parametrize("options", [(), ("--keep",), ("--hook", "clsact")])
+def test_agent_and_supervisor_are_killed(tidy: Lab, options: tuple[str, ...]) -> None:
+    """Nothing of what hangs on BPF links is left; what was kept is, and a filter."""
+    lab = tidy
+    agent = Agent(lab, *options)
+    kill_agent(agent.process.pid)
+    wait_until("the agent's end", lambda: agent.process.exited is not None)
+    stays = bool(options)
+    wait_until("it is so", lambda: bool(lab.server.inside(running.counted)) == stays)
 
 
 def test_made_again_with_a_program_of_somebody(lab: Lab) -> None:

@@ -8,8 +8,10 @@ import socket
 import struct
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
+from pyroute2 import IPRoute
 
 from tests.netns.lab import Lab
 from xdpdns import bpf_link, kernel
@@ -179,6 +181,39 @@ def test_a_link_ends_with_its_last_holder_unless_it_is_pinned(
     finally:
         subprocess.run(["umount", f"{lab.tmp}/bpf"], check=True)
         os.close(program)
+
+
+@pytest.mark.parametrize("mode", ["native", "generic"])
+def test_what_an_older_xdpdns_attached_by_netlink(lab: Lab, mode: str) -> None:
+    """It hangs on no link, and is swapped and taken off all the same, unless it is another's."""
+    older, newer, theirs = (load("xdp") for _ in range(3))
+
+    def life() -> None:
+        with Hooks() as hooks, IPRoute() as route:
+            link = hooks.link("eth0")
+            flags = {"native": 4, "generic": 2}[mode]
+
+            def put(program: int) -> None:
+                xdp = [("IFLA_XDP_FD", program), ("IFLA_XDP_FLAGS", flags)]
+                route.link("set", index=link.index, xdp={"attrs": xdp})
+
+            put(older)
+            [found] = hooks.found(hooks.link("eth0"))
+            adopted = hooks.adopt(link, found, older)
+            hooks.replace(adopted, newer)
+            assert hooks.look(adopted, hooks.link("eth0")) == ident(newer) == adopted.program_id
+            put(theirs)
+            for change in (partial(hooks.replace, adopted, older), partial(hooks.detach, adopted)):
+                with pytest.raises(OccupiedError, match="it stays"):
+                    change()
+            assert hooks.look(adopted, hooks.link("eth0")) == ident(theirs)
+            put(newer)
+            hooks.detach(adopted)
+            assert hooks.found(hooks.link("eth0")) == []
+
+    lab.server.inside(life)
+    for fd in (older, newer, theirs):
+        os.close(fd)
 
 
 def test_this_kernel_has_tcx(lab: Lab) -> None:

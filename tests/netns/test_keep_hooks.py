@@ -14,7 +14,7 @@ import pytest
 
 from tests.netns.actors import XDPDNS, Agent, supervisors
 from tests.netns.lab import Lab, wait_until
-from tests.netns.test_come_and_go import ask, becomes, counted
+from tests.netns.test_come_and_go import ask, becomes, counted, veth
 from tests.netns.test_keep import PINS, place, refusal
 
 HOOKS = ["xdp", "tcx", "clsact"]
@@ -87,6 +87,27 @@ def test_made_anew_and_taken_over(kept: Lab, hook: str) -> None:
     assert counted(lab) == 6
     agent.process.stop(signal.SIGINT)
     lab.server.run([XDPDNS, "detach", "eth0"])
+    assert places(lab) == []
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_what_was_kept_under_another_name_stays(kept: Lab, hook: str) -> None:
+    """An interface that an ended agent counted takes the name of one that went."""
+    lab = kept
+    veth(lab, "eth1")
+    Agent(lab, "--keep", "--hook", hook, interfaces=["eth1"]).process.stop(signal.SIGINT)
+    [left] = places(lab)
+    agent = Agent(lab, "--keep", "--hook", hook)
+    lab.server.run(["ip", "link", "del", "eth0"])
+    becomes(lab, "absent")
+    lab.server.run(["ip", "link", "set", "eth1", "down"])
+    lab.server.run(["ip", "link", "set", "eth1", "name", "eth0", "up"])
+    becomes(lab, "occupied")
+    assert left in places(lab)
+    assert attached(lab)
+    agent.process.stop(signal.SIGINT)
+    lab.server.run([XDPDNS, "detach", "eth0"])
+    assert not attached(lab)
     assert places(lab) == []
 
 

@@ -66,7 +66,8 @@ def test_the_agent_listens_here_and_counts_there(lab: Lab, by: str) -> None:
 
 
 def test_detach_in_a_namespace(lab: Lab) -> None:
-    argv = ["attach", "eth0", "--netns", lab.server.name, "--web.listen-address", "127.0.0.1:0"]
+    argv = ["attach", "eth0", "--netns", lab.server.name, "--keep"]
+    argv += ["--web.listen-address", "127.0.0.1:0"]
     agent = subprocess.Popen([sys.executable, "-m", "xdpdns", *argv], stderr=subprocess.DEVNULL)
     try:
         wait_until("the agent attaches", lab.server.xdp_program)

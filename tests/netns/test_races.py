@@ -26,6 +26,7 @@ from tests.netns.neighbours import Neighbours, load
 from xdpdns import bpf_link, kernel
 from xdpdns.errors import AttachError, KernelError, OccupiedError, XdpdnsError
 from xdpdns.hooks import Hook, Hooks
+from xdpdns.hooks.link import get
 
 ROUNDS = int(os.environ.get("XDPDNS_RACE_ROUNDS", "40"))
 """Rounds of each race: few in the suite, which has to end; more, to be surer."""
@@ -55,7 +56,7 @@ class Them:
         self.index = self.route.link_lookup(ifname="eth0")[0]
 
     def put(self, program: int, flags: int) -> bool:
-        """`flags` without NOEXIST replaces whatever is there; False: it was taken, or mixed."""
+        """`flags` without NOEXIST replaces what hangs on no link; False: taken, or mixed."""
         attrs = [("IFLA_XDP_FD", program), ("IFLA_XDP_FLAGS", flags)]
         try:
             self.route.link("set", index=self.index, xdp={"attrs": attrs})
@@ -64,6 +65,18 @@ class Them:
                 return False
             raise
         return True
+
+    def force(self, program: int, mode: str) -> bool:
+        """What it takes in place of ours: our link is detached first, by its id."""
+        for _ in range(10):  # we may be just swapping
+            if self.put(program, FLAGS[mode]):
+                return True
+            ours = get(self.route, index=self.index).programs.get(mode, 0)
+            link = bpf_link.xdp_link(ours, self.index)
+            if link >= 0:
+                bpf_link.link_detach(link)
+                os.close(link)
+        return False
 
 
 @contextmanager
@@ -124,6 +137,10 @@ def test_both_attach(lab: Lab, mode: str, programs: tuple[int, int, int]) -> Non
                     assert there == {mode: ident(theirs)}
                 else:
                     assert there == {mode: ident(ours)}
+                    # nor do they replace it by mistake
+                    assert not them.put(theirs, FLAGS[mode])
+                    assert not them.put(-1, FLAGS[mode])
+                    hooks.detach(got)
                 won[put] += 1
                 them.put(-1, FLAGS[mode])
 
@@ -185,10 +202,10 @@ def test_they_take_our_place_while_we_change_it(
                     if change == "replace"
                     else (lambda m=made: hooks.detach(m))
                 )
-                failed, put = both(act, lambda: them.put(theirs, FLAGS[mode]), late=0.006)
+                failed, put = both(act, lambda: them.force(theirs, mode), late=0.006)
+                made.close()
                 assert put
                 assert hooks.link("eth0").programs == {mode: ident(theirs)}
-                # or the reading back saw that theirs came right after ours
                 assert failed is None or isinstance(failed, AttachError), failed
                 lost[failed is not None] += 1
                 them.put(-1, FLAGS[mode])
@@ -247,7 +264,7 @@ def test_they_come_by_force_while_an_agent_starts(
 
     def put(program: int) -> bool:
         with us_and_them() as (_, them):  # netlink belongs to the thread
-            return them.put(program, FLAGS["native"])
+            return them.force(program, "native")
 
     try:
         for _ in range(4):

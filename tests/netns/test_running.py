@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from tests.netns.actors import Agent, dnsperf, kill_agent, start_nsd
+from tests.netns.actors import XDPDNS, Agent, dnsperf, kill_agent, start_nsd
 from tests.netns.foreign import by_bpftool
 from tests.netns.lab import Lab, wait_until
 from tests.netns.mix import known_mix
@@ -34,7 +34,7 @@ def read(lab: Lab) -> tuple[int, Counter[tuple[str, ...]]]:
 def test_beside_an_agent_and_after_it(lab: Lab) -> None:
     start_nsd(lab)
     options = ("--tlds", "com,de,.", "--edns-edges", "512,1232", "--labels", "qtype,tld,edns")
-    agent = Agent(lab, *options)
+    agent = Agent(lab, "--keep", *options)
     mix = known_mix(COUNT)
     dnsperf(lab, [query.wire for query in mix])
     ident, rows = read(lab)
@@ -55,6 +55,7 @@ def test_beside_an_agent_and_after_it(lab: Lab) -> None:
     wait_until("the agent's end", lambda: agent.process.exited is not None)
     assert read(lab) == (ident, rows)
     assert scraped.queries == rows.total()
+    lab.server.run([XDPDNS, "detach", "eth0"])
 
 
 def test_a_list_whose_file_is_gone(lab: Lab) -> None:

@@ -39,8 +39,8 @@ def eth0(lab: Lab) -> list[dict[str, Any]]:
 
 @contextmanager
 def agent(lab: Lab, *options: str) -> Iterator[int]:
-    """A running agent's pid; killed at the end, so that its program stays."""
-    argv = [*XDPDNS, "attach", "eth0", "--netns", lab.server.name, *options]
+    """A running agent's pid; killed at the end, and its program stays."""
+    argv = [*XDPDNS, "attach", "eth0", "--keep", "--netns", lab.server.name, *options]
     argv += ["--web.listen-address", "127.0.0.1:0"]
     process = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
     try:
@@ -88,10 +88,11 @@ def test_ours(lab: Lab, mode: str) -> None:
         assert "2 of 4,711" in table
         assert re.search(rf"pid {pid} \w+ +0 +none +\d+\.\d MB", table)
 
-    [program] = eth0(lab)
-    assert program["holders"] == []
+    program, responses = eth0(lab)
+    assert program["holders"] == responses["holders"] == []
     assert program["rows"]["entries"] == 2
-    assert "`xdpdns detach eth0` removes the program" in said(lab, "text")
+    assert "`xdpdns detach eth0` ends it" in said(lab, "text")
+    lab.server.run([*XDPDNS, "detach", "eth0"])
 
 
 def test_somebody_elses(lab: Lab) -> None:

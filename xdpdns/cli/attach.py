@@ -253,8 +253,8 @@ def attach(
 def detach(interfaces: tuple[str, ...], netns: str | None, output: str) -> None:
     """Take off what xdpdns put on interfaces, and nothing else.
 
-    Needed only after `attach --keep`, whose program and counters stay, and after an agent was
-    killed: otherwise `attach` cleans up by itself.
+    Needed only after `attach --keep`, whose program and counters stay, and at clsact after agent
+    and supervisor were killed: otherwise `attach` cleans up by itself.
 
     \b
     Examples:

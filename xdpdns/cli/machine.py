@@ -29,7 +29,7 @@ from xdpdns.cli.types import WholeNumber
 def status(netns: str | None, output: str) -> None:
     """Show what XDP programs are attached where, since when, and at what cost.
 
-    Shows other people's programs too, and xdpdns's own whose agent was killed. Needs root.
+    Shows other people's programs too, and xdpdns's own that were kept. Needs root.
 
     \b
     Examples:

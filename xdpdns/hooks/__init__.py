@@ -2,13 +2,13 @@
 
 ::
 
-    xdp     in the driver or right behind it: sees every packet that arrives, one program each
+    xdp     in the driver or right behind it: every packet that arrives, one program, a BPF link
     tcx     TC ingress and egress (6.6): after XDP, any number of programs, by a BPF link
     clsact  TC ingress and egress by a qdisc and a filter, on any kernel
 
 All work by the interface's index, so that a rename changes nothing, and none ever replaces or
-detaches what isn't ours. What is at `xdp` and `clsact` stays until it is detached; what is at `tcx`
-ends with the last file descriptor of its link.
+detaches what isn't ours. What is at `xdp` and `tcx` ends with the last file descriptor or pin of
+its BPF link; what is at `clsact` stays until it is detached.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class Hooks:
         return "tcx" if tcx.supported() else "clsact"
 
     def adopt(self, link: Link, found: Found, program: int, link_fd: int = -1) -> Attachment:
-        """What is attached already, as an Attachment; `link_fd` is the BPF link's at TCX."""
+        """What is attached already, as an Attachment; `link_fd` is its BPF link's, if any."""
         return Attachment(
             link.name,
             link.index,
@@ -261,13 +261,19 @@ def _detach(hooks: Hooks, link: Link, found: Found) -> None:
     program = kernel.prog_fd(found.program_id)
     link_fd = -1
     try:
-        if found.link_id and found.hook == "tcx":
+        if found.hook == "xdp":
+            link_fd = bpf_link.xdp_link(found.program_id, link.index)
+        elif found.link_id:
             try:
                 link_fd = bpf_link.link_fd(found.link_id)
             except KernelError as error:
                 if error.errno != errno.ENOENT:
                     raise
                 return  # its agent ended meanwhile
-        hooks.detach(hooks.adopt(link, found, program, link_fd))
+        attachment = hooks.adopt(link, found, program, link_fd)
+        try:
+            hooks.detach(attachment)
+        finally:
+            attachment.close()
     finally:
         os.close(program)

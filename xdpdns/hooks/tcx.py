@@ -1,10 +1,9 @@
 """TCX, the TC ingress and egress without a qdisc: any number of programs, each by its own BPF link.
 
 Linux 6.6. Ours is put before all that are there: a program that answers anything but TCX_NEXT ends
-the chain. It answers TCX_NEXT itself, so that the packet goes on to everybody else's. A link is
-nobody's but its maker's: neighbours can't be replaced or detached by it, and our program is off
-with the last file descriptor of the link, unless that is pinned. The count is made against the
-revision of the chain that was looked at, so that two agents can't come in one moment.
+the chain. It answers TCX_NEXT itself, so that the packet goes on to everybody else's. The attaching
+is made against the revision of the chain that was looked at, so that two agents can't come in one
+moment; the rest is the link's (held.py).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import os
 
 from xdpdns import bpf_link, kernel
 from xdpdns.errors import AttachError, KernelError, MissingNeedError, OccupiedError
-from xdpdns.hooks import owner
+from xdpdns.hooks import held, owner
 from xdpdns.hooks.attachment import Attachment, Direction, Found
 from xdpdns.hooks.link import Link
 
@@ -93,46 +92,16 @@ class Tcx:
         )
 
     def replace(self, attachment: Attachment, program: int) -> None:
-        """Swap our program for another one at once: no packet is in neither.
-
-        Raises:
-            AttachError: the interface is gone.
-            OccupiedError: the link has another program by now.
-        """
-        try:
-            bpf_link.link_update(attachment.link, program, attachment.program)
-        except KernelError as error:
-            if error.errno == errno.ENOLINK:
-                raise _gone(attachment) from error
-            if error.errno == errno.EPERM and self._alive(attachment):
-                raise OccupiedError(
-                    f"the program at TCX {attachment.direction} of {attachment.interface} is not "
-                    "the one that xdpdns put there any more: it stays."
-                ) from error
-            raise
-        attachment.program, attachment.program_id = program, kernel.prog_info(program).id
+        """Swap our program for another one at once: see held.replace()."""
+        held.replace(attachment, program)
 
     def detach(self, attachment: Attachment) -> None:
-        """Take our program off, also if others hold the link or it is pinned.
-
-        Raises:
-            AttachError: the interface is gone, and with it the program.
-        """
-        if not self._alive(attachment):
-            attachment.close()
-            raise _gone(attachment)
-        bpf_link.link_detach(attachment.link)
-        attachment.close()
+        """Take our program off: see held.detach()."""
+        held.detach(attachment)
 
     def look(self, attachment: Attachment, link: Link) -> int | None:
         """The id of our link's program; None if the link is dead."""
-        if attachment.link < 0:
-            return None
-        info = bpf_link.link_info(attachment.link)
-        return info.program_id if info.ifindex == link.index else None
-
-    def _alive(self, attachment: Attachment) -> bool:
-        return attachment.link >= 0 and bpf_link.link_info(attachment.link).ifindex != 0
+        return held.look(attachment)
 
     def _free(self, link: Link, direction: Direction) -> int:
         """The chain's revision, if there is no xdpdns in it."""
@@ -152,10 +121,3 @@ class Tcx:
             if owner.is_ours(one.program_id):
                 raise OccupiedError(owner.counted_already(link.name, one.program_id, "tcx"))
         return chain.revision
-
-
-def _gone(attachment: Attachment) -> AttachError:
-    return AttachError(
-        f"our program is not at TCX {attachment.direction} of {attachment.interface} any more: "
-        "the interface is gone, or somebody took it off."
-    )

@@ -251,7 +251,7 @@ class Watched:
         """Attach after the start: the same programs, if there were any ever."""
         if self.programs:
             if self._keeper is not None:
-                self._keeper.move(link.index)
+                self._keeper.move(link)
             self._attach(link)
             return
         if self._keeper is None:
@@ -271,8 +271,10 @@ class Watched:
         self.programs.clear()
 
     def _let_go(self) -> None:
-        """The interface went away, and with it what was attached."""
-        for attachment in self._attachments.values():
+        """The interface went away: for good, or to another network namespace with our programs."""
+        for direction, attachment in self._attachments.items():
+            if self._keeper is not None:
+                self._keeper.let_go(direction)
             attachment.close()
         self._attachments.clear()
 

@@ -6,15 +6,13 @@ this process ends.
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 from contextlib import ExitStack
 from dataclasses import replace
 
-from xdpdns import bpf_link, kernel
-from xdpdns.errors import AttachError, KernelError, MissingNeedError, OccupiedError
-from xdpdns.hooks import Direction, Hooks, owner
+from xdpdns import kernel
+from xdpdns.errors import MissingNeedError
+from xdpdns.hooks import Direction, Hook, Hooks, owner
 from xdpdns.loader import LoadedProgram
 from xdpdns.program import Compilation
 from xdpdns.roles import Programs
@@ -54,12 +52,8 @@ def count(name: str, programs: Programs, hooks: Hooks, stack: ExitStack) -> None
         program = LoadedProgram(compilations[way].result(), settings, shared=shared)
         stack.callback(program.close)
         shared = program.maps
-        if settings.hook == "xdp":
-            index = hooks.check(name).index
-            stack.callback(os.close, _at_xdp(name, index, program.fd))
-        else:
-            attachment = hooks.attach(name, program.fd, "tcx", way.direction)
-            stack.callback(attachment.close)
+        hook: Hook = "xdp" if settings.hook == "xdp" else "tcx"
+        stack.callback(hooks.attach(name, program.fd, hook, way.direction).close)
 
 
 def _where(
@@ -72,23 +66,3 @@ def _where(
         return replace(settings, hook="tc")
     hooks.check(name)
     return replace(settings, hook="xdp")
-
-
-def _at_xdp(name: str, index: int, program: int) -> int:
-    """The fd of a link that holds the program at XDP."""
-    try:
-        return bpf_link.xdp_link_create(program, index, native=True)
-    except KernelError as error:
-        if error.errno in (errno.EBUSY, errno.EEXIST):
-            raise OccupiedError(
-                f"another XDP program came to {name} first: look with `xdpdns status`."
-            ) from error
-        if isinstance(error, MissingNeedError):
-            raise
-    try:
-        return bpf_link.xdp_link_create(program, index, native=False)
-    except KernelError as error:
-        raise AttachError(
-            f"{name} takes no XDP program by a BPF link ({os.strerror(error.errno)}; Linux 5.9 and "
-            f"later can): start an agent with `xdpdns attach {name}`, and `xdpdns top` reads it."
-        ) from error
