@@ -21,7 +21,7 @@ from xdpdns.errors import MissingNeedError, SettingsError
 
 CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF = 12, 38, 39
 
-_PR_SET_KEEPCAPS, _PR_SET_NO_NEW_PRIVS = 8, 38
+_PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_SET_NO_NEW_PRIVS = 1, 2, 8, 38
 _CAPABILITY_VERSION_3 = 0x20080522
 _NOBODY = 65534
 
@@ -89,6 +89,8 @@ def become(user: User) -> None:
     """
     # So that drop() may leave a capability: otherwise leaving uid 0 takes all.
     _prctl(_PR_SET_KEEPCAPS, 1)
+    death = ctypes.c_int()
+    _libc.prctl(_PR_GET_PDEATHSIG, ctypes.byref(death), 0, 0, 0)
     try:
         os.setgroups([])
         os.setresgid(user.gid, user.gid, user.gid)
@@ -98,6 +100,8 @@ def become(user: User) -> None:
             "--user: not permitted to become another user: run as root, or leave it away.",
             error.errno or 0,
         ) from error
+    # The signal for when the parent dies, which the demo asks for: the change has cleared it.
+    _prctl(_PR_SET_PDEATHSIG, death.value)
 
 
 def drop(*keep: int) -> None:
