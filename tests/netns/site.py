@@ -123,7 +123,7 @@ def store_history(lab: Lab, said: Mapping[str, tuple[Scrapes, Scrapes]]) -> None
     lines = []
     for when, (before, after) in said.items():
         for second in range(-120, 121, 5):
-            for instance, scraped in (before if second < -15 else after).items():
+            for instance, scraped in (before if second < 10 else after).items():
                 for sample in scraped.samples:
                     labels = {**sample.labels, "job": "xdpdns", "instance": instance}
                     text = ",".join(f"{name}={json.dumps(v)}" for name, v in labels.items())

@@ -103,6 +103,7 @@ def test_golden(
     env = {} if colour else {"NO_COLOR": "1"}
     with Terminal(lab.server, [*TOP, "--totals"], width, height, env) as terminal:
         terminal.wait_for(f"queries 0/s  average 0/s of 1 s  responses 0/s  total {COUNT:,}")
+        terminal.wait_for("q quit")  # the last line: the screen is whole
         lines, raw = terminal.lines, terminal.raw
         terminal.type("q")
         wait_until("the end", lambda: terminal.exit_code == 0)
