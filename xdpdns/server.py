@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from functools import partial
 from http import HTTPStatus
+from operator import itemgetter
 from types import TracebackType
 from typing import Self
 
@@ -108,12 +109,12 @@ class Server:
             return  # whoever it was has gone
         except OSError as error:  # no descriptors or no memory: make room, and wait
             log.warning("A connection can't be taken (%s): the longest idle is closed.", error)
-            self._give_up_idle()
+            self._make_room()
             loop = asyncio.get_running_loop()
             loop.remove_reader(listener)
             loop.call_later(1.0, self._listen, listener)
             return
-        if len(self._sessions) >= self._limits.connections and not self._give_up_idle():
+        if len(self._sessions) >= self._limits.connections and not self._make_room():
             with client, contextlib.suppress(OSError):
                 client.setblocking(False)
                 client.send(_FULL)
@@ -128,15 +129,16 @@ class Server:
         self._sessions.pop(session, None)
         client.close()
 
-    def _give_up_idle(self) -> bool:
-        """Close the connection that has waited longest; False if all are being served."""
-        idle = [
-            (s.idle_since, i, s) for i, s in enumerate(self._sessions) if s.idle_since is not None
-        ]
-        if not idle:
-            return False
-        self._sessions.pop(min(idle)[2]).cancel()
-        return True
+    def _make_room(self) -> bool:
+        """Close who has waited longest, else who takes longest to read; False if nobody does."""
+        idle = [(s.idle_since, s) for s in self._sessions if s.idle_since is not None]
+        early = asyncio.get_running_loop().time() - self._limits.slow
+        slow = [(s.body_since, s) for s in self._sessions if s.body and s.body_since < early]
+        for found in (idle, slow):
+            if found:
+                self._sessions.pop(min(found, key=itemgetter(0))[1]).cancel()
+                return True
+        return False
 
     async def _serve(self, session: Session, client: socket.socket) -> None:
         config = self._web.current() if self._web else _OPEN

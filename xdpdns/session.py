@@ -30,7 +30,7 @@ class Limits:
     """How much, and how long, one client or all of them may use.
 
     Attributes:
-        connections: all open connections; above, the longest idle one gives way.
+        connections: all open connections; above, the longest idle one gives way, else the slowest.
         header_bytes: a request's line and header fields (431 above).
         handshake: seconds for TLS.
         header: seconds from the first byte of a request (or the connection) to the header's end.
@@ -38,6 +38,7 @@ class Limits:
             otherwise; waiting longer spares it the race of a request against our closing.
         respond: seconds to make a response (503 after).
         write: seconds for the client to take the response whole.
+        slow: the same, where another client has no place.
         linger: seconds that a refused client may still send into the void.
         pending_bytes: all bodies that are being sent; above, the oldest body's readers are cut off.
 
@@ -50,6 +51,7 @@ class Limits:
     keep_alive: float = 75.0
     respond: float = 30.0
     write: float = 30.0
+    slow: float = 5.0
     linger: float = 1.0
     pending_bytes: int = 128 * 1024 * 1024
 

@@ -400,6 +400,21 @@ def test_the_longest_idle_connection_gives_way() -> None:
             sock.close()
 
 
+def test_slow_readers_give_way_when_there_is_no_place() -> None:
+    rows: dict[tuple[str, ...], int] = {(f"{i:0>60}",): i for i in range(60000)}
+    limits = Limits(connections=3, slow=2.0)
+    with serving(counting=Counting([state(rows, ("tld",))]), limits=limits) as server:
+        slow = [server.connect() for _ in range(3)]
+        for sock in slow:
+            sock.sendall(GET)
+        assert all(sock.recv(1) for sock in slow)
+        assert server.raw(b"").startswith(b"HTTP/1.1 503 ")
+        time.sleep(limits.slow)
+        assert server.get("/metrics")[0] == 200
+        for sock in slow:
+            sock.close()
+
+
 def test_when_all_are_being_served_the_next_is_told_so() -> None:
     with serving(limits=Limits(connections=3)) as server:
         server.counting.gate.clear()
