@@ -342,7 +342,7 @@ def _packets(made: dash.Dashboard) -> None:
             "Packets by outcome",
             "Every packet of the responses' direction has exactly one outcome; what they mean "
             "is in the README. The scale is logarithmic.",
-            series(outcomes(by="outcome", of="response") + " > 0", "{{outcome}}"),
+            series(outcomes(by="outcome", side="responses") + " > 0", "{{outcome}}"),
             unit="count:p/s",
             log=True,
             size="24x8",

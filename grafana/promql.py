@@ -14,10 +14,6 @@ WINDOW = "$__rate_interval"
 MALFORMED = "dns_truncated|qdcount|name_.+|question_truncated"
 MESSAGES = f"query|opcode|{MALFORMED}"
 
-PROGRAM = "job, instance, interface, direction"
-"""The labels that tell programs apart."""
-
-
 def select(metric: Metric, suffix: str = "", **labels: str) -> str:
     """A selector under the dashboard's variables; a value that begins with `~` is a pattern.
 
@@ -46,11 +42,10 @@ def increase(selector: str, by: str = "", *, window: str = "$__range") -> str:
     return _sum("increase", selector, by, window, "")
 
 
-def _sum(function: str, selector: str, by: str, window: str, offset: str, among: str = "") -> str:
+def _sum(function: str, selector: str, by: str, window: str, offset: str) -> str:
     grouping = f" by ({by})" if by else ""
     at = f" offset {offset}" if offset else ""
-    only = f" and on ({PROGRAM}) {among}{at}" if among else ""
-    return f"sum{grouping} ({function}({selector}[{window}]{at}){only})"
+    return f"sum{grouping} ({function}({selector}[{window}]{at}))"
 
 
 def share(part: str, whole: str, by: str = "") -> str:
@@ -62,17 +57,16 @@ def outcomes(
     pattern: str = "",
     by: str = "",
     *,
-    of: str = "query",
+    side: str = "queries",
     window: str = WINDOW,
     offset: str = "",
 ) -> str:
-    """The rate of the packets with these outcomes, or of all, on the side that counts `of`.
+    """The rate of the packets with these outcomes, or of all, of the programs of this side.
 
-    Both programs of an interface have outcomes such as `tcp`. The one that counts queries is at the
-    ingress of a server, at the egress of a client, and has the outcome `query` in either case.
+    Programs of both sides have outcomes such as `tcp`.
     """
-    chosen = select(PACKETS, outcome=pattern) if pattern else select(PACKETS)
-    return _sum("rate", chosen, by, window, offset, select(PACKETS, outcome=of))
+    chosen = {"side": side, "outcome": pattern} if pattern else {"side": side}
+    return rate(select(PACKETS, **chosen), by, window=window, offset=offset)
 
 
 def messages(outcome: str, by: str = "", *, window: str = WINDOW, offset: str = "") -> str:
@@ -84,9 +78,9 @@ def messages(outcome: str, by: str = "", *, window: str = WINDOW, offset: str = 
     return f"({' + '.join(rates)})"
 
 
-def segments(of: str = "query") -> str:
-    """The rate of the TCP segments by what they are, on the side that counts `of`."""
-    return _sum("rate", select(TCP_SEGMENTS), "segment", WINDOW, "", select(PACKETS, outcome=of))
+def segments(side: str = "queries") -> str:
+    """The rate of the TCP segments by what they are, of the programs of this side."""
+    return rate(select(TCP_SEGMENTS, side=side), "segment")
 
 
 def unanswered(by: str = "") -> str:

@@ -7,10 +7,13 @@ some mount a BPF file system at /sys/fs/bpf and leave it there.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.netns.actors import supervisors
 from tests.netns.lab import Lab
 
 DISPATCHER = Path("/usr/lib/x86_64-linux-gnu/bpf/xdp-dispatcher.o")
@@ -54,6 +57,20 @@ def unhook(lab: Lab, interface: str = "eth0") -> None:
     links = json.loads(lab.server.run(["bpftool", "-j", "link", "show"]).stdout)
     [link] = [one["id"] for one in links if one["type"] == "xdp" and one["prog_id"] == program]
     lab.server.run(["bpftool", "link", "detach", "id", str(link)])
+
+
+def in_place_of(agent: int, lab: Lab, mode: str, interface: str = "eth0") -> None:
+    """Ours is off, another program there, before the supervisor of the agent (its pid) looks.
+
+    Else ours would be back at once.
+    """
+    [supervisor] = supervisors(agent)
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        unhook(lab, interface)
+        by_ip_link(lab, mode, interface=interface)
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
 
 
 def by_bpftool(lab: Lab, mode: str) -> None:

@@ -63,6 +63,8 @@ class Measured:
 
     agents: Mapping[str, str] = AGENTS
     traffic: Mapping[str, Traffic] = TRAFFIC
+    on_loopback: int
+    """The pid of the agent on `lo`."""
 
     def __init__(self, prometheus: Prometheus, lab: Lab, at: float) -> None:
         self.prometheus = prometheus
@@ -174,5 +176,7 @@ def measured(traffic: Mapping[str, Traffic] = TRAFFIC) -> Iterator[Measured]:
             for _ in range(3):
                 prometheus.wait_for_scrapes(after=time.time(), count=2)
             time.sleep(1.1)  # the rules have seen these too
-            yield Measured(prometheus, lab, round(time.time(), 3))
+            made = Measured(prometheus, lab, round(time.time(), 3))
+            made.on_loopback = other.pid
+            yield made
             agent.stop()

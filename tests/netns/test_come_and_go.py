@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.netns.actors import XDPDNS, Agent, dnsperf, kill_agent, start_nsd, supervisors
-from tests.netns.foreign import by_ip_link, unhook
+from tests.netns.foreign import by_ip_link, in_place_of, unhook
 from tests.netns.lab import PATIENCE, SERVER4, Lab, wait_until
 from tests.netns.scrape import Scrape, http_get, scrape
 from xdpdns import running
@@ -216,11 +216,7 @@ def test_replaced_by_another(tidy: Lab, mode: str, keep: tuple[str, ...]) -> Non
     with pytest.raises(RuntimeError):
         by_ip_link(lab, mode, "-force")
     assert lab.server.xdp_program() == ours
-    [supervisor] = supervisors(agent.process.pid)
-    os.kill(supervisor, signal.SIGSTOP)  # else ours is back at once
-    unhook(lab)
-    by_ip_link(lab, mode)
-    os.kill(supervisor, signal.SIGCONT)
+    in_place_of(agent.process.pid, lab, mode)
     owner = lab.server.xdp_program()
     assert owner not in (ours, None)
     becomes(lab, "replaced")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.netns import table
-from tests.netns.foreign import by_ip_link
+from tests.netns.foreign import in_place_of
 from tests.netns.panels import Between, fleet, overview, triage
 from tests.netns.site import ETH, LO, ROOT, Measured, measured
 
@@ -109,7 +109,7 @@ def test_a_wrong_query_shows(site: Measured, name: str, right: str, wrong: str) 
 
 def test_an_interface_that_is_not_counted(site: Measured) -> None:
     """Last: another program takes the loopback's hook, and the panels say so."""
-    by_ip_link(site.lab, "generic", "-force", "lo")
+    in_place_of(site.on_loopback, site.lab, "generic", "lo")
     after = time.time() + 2
     site.prometheus.process.wait_until("scrapes", lambda: time.time() > after + 2)
     site.at = time.time()

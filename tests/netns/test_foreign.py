@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.netns.actors import XDPDNS, Agent
-from tests.netns.foreign import TOOLS, Attach, by_ip_link
+from tests.netns.foreign import TOOLS, Attach, by_ip_link, in_place_of
 from tests.netns.lab import Lab
 
 
@@ -42,7 +42,7 @@ def test_detach_takes_only_what_is_ours(lab: Lab, mode: str) -> None:
 def test_leaves_a_program_that_took_its_place(lab: Lab) -> None:
     agent = Agent(lab, "--mode", "native")
     ours = lab.server.xdp_program()
-    by_ip_link(lab, "native", "-force")
+    in_place_of(agent.process.pid, lab, "native")
     owner = lab.server.xdp_program()
     assert owner not in (None, ours)
     time.sleep(1.5)  # a look or two
