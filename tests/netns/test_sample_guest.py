@@ -180,7 +180,8 @@ def test_on_a_terminal(lab: Lab) -> None:
         assert ask(lab, 25) == {4: 25, 6: 25}
         terminal.wait_for("100 of 1,000 packets")
         terminal.type("C-c")
-        lines = terminal.wait_for("eth0: 100 packets in")
+        terminal.wait_for("eth0: 100 packets in")
+        lines = terminal.wait_for("all, as a server")
         wait_until("the end", lambda: terminal.exit_code == 0)
         assert not any("of 1,000" in line for line in lines)
         assert any(

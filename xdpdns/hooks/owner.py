@@ -9,12 +9,13 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 from xdpdns import bpf_link, kernel
 from xdpdns.errors import KernelError, MissingNeedError
-from xdpdns.holders import Holders
+from xdpdns.holders import Holder, Holders
 from xdpdns.hooks.link import Link
 
 _PREFIX = "xdpdns_"
@@ -53,7 +54,8 @@ def taken(link: Link, ident: int, mode: str) -> str:
 
 def counted_already(interface: str, ident: int, where: str) -> str:
     """Why a second xdpdns is refused: the first one runs, was kept, or was killed."""
-    if running := Holders(seconds=_MOST_SECONDS).of(ident):
+    if running := _held_by(ident):
+        # The agent comes first: the supervisor, whose program it is, is its child.
         why = f"by the xdpdns that runs as pid {running[0].pid}: end that one first."
     elif pins(ident):
         why = (
@@ -63,6 +65,18 @@ def counted_already(interface: str, ident: int, where: str) -> str:
     else:
         why = f"by an xdpdns that was killed: `xdpdns detach {interface}` removes its program."
     return f"{interface} is being counted already ({describe(ident)}, {where}) {why}"
+
+
+def _held_by(ident: int) -> tuple[Holder, ...]:
+    """The processes that have a program of ours or its maps: an agent has only some of these."""
+    maps: list[int] = []
+    with suppress(KernelError):
+        fd = kernel.prog_fd(ident)
+        try:
+            maps = [one.id for one in maps_of(kernel.prog_info(fd)).values()]
+        finally:
+            os.close(fd)
+    return Holders(seconds=_MOST_SECONDS).of(ident, maps)
 
 
 def describe(ident: int) -> str:
