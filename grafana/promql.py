@@ -14,6 +14,7 @@ WINDOW = "$__rate_interval"
 MALFORMED = "dns_truncated|qdcount|name_.+|question_truncated"
 MESSAGES = f"query|opcode|{MALFORMED}"
 
+
 def select(metric: Metric, suffix: str = "", **labels: str) -> str:
     """A selector under the dashboard's variables; a value that begins with `~` is a pattern.
 
