@@ -250,7 +250,9 @@ def _refuse_running(hooks: Hooks, link: Link) -> None:
     """See that nobody has a program of ours open; an agent that was killed lets go in a moment."""
     ours = [found.program_id for found in hooks.found(link) if owner.is_ours(found.program_id)]
     deadline = time.monotonic() + _LETS_GO_WITHIN
-    while running := [holder for each in ours for holder in Holders().of(each)]:
+    while running := [
+        holder for each in ours if Holders().of(each) for holder in owner.held_by(each)
+    ]:
         if time.monotonic() > deadline:
             raise OccupiedError(
                 f"an xdpdns that runs counts on {link.name} (pid {running[0].pid}): end it, and it "

@@ -54,7 +54,7 @@ def taken(link: Link, ident: int, mode: str) -> str:
 
 def counted_already(interface: str, ident: int, where: str) -> str:
     """Why a second xdpdns is refused: the first one runs, was kept, or was killed."""
-    if running := _held_by(ident):
+    if running := held_by(ident):
         # The agent comes first: the supervisor, whose program it is, is its child.
         why = f"by the xdpdns that runs as pid {running[0].pid}: end that one first."
     elif pins(ident):
@@ -67,7 +67,7 @@ def counted_already(interface: str, ident: int, where: str) -> str:
     return f"{interface} is being counted already ({describe(ident)}, {where}) {why}"
 
 
-def _held_by(ident: int) -> tuple[Holder, ...]:
+def held_by(ident: int) -> tuple[Holder, ...]:
     """The processes that have a program of ours or its maps: an agent has only some of these."""
     maps: list[int] = []
     with suppress(KernelError):
