@@ -1,12 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* The rows: one counter for each key, and the lists that bound how many there can be. */
+/*
+ * The rows: one counter a CPU for each key, and the lists that bound how many rows there can be.
+ *
+ * Rows are numbered as they are made. The hash says of a key where its counters are; counters and keys themselves lie
+ * in plain arrays in the order of the numbers, so that the agent has what it wants as memory, without a system call, a
+ * walk over buckets, or a look at what isn't used. Nothing is ever taken out.
+ */
 #ifndef XDPDNS_ROWS_BPF_H
 #define XDPDNS_ROWS_BPF_H
 
 #include "counters.h"
+#include "rows.h"
 #include "stats_key.h"
 
-BPF_TABLE("percpu_hash", struct stats_key, u64, rows, 1);
+BPF_TABLE("hash", struct stats_key, u32, rows, 1); /* the row's place */
+BPF_TABLE("array", u32, u64, counts, 1);
+BPF_TABLE("array", u32, struct stats_key, keys, 1); /* by the row's number */
+BPF_TABLE("array", u32, struct row_numbers, numbers, 1);
+/* One more than the number that a CPU was given for a row that was not made: the next one has it. */
+BPF_TABLE("percpu_array", u32, u32, spare, 1);
 
 #if KEY_TLD && TLDS_BOUNDED
 struct tld_key {
@@ -16,25 +28,62 @@ struct tld_key {
 BPF_TABLE("hash", struct tld_key, u64, tlds, 1);
 #endif
 
+static __always_inline void count_at(u32 place)
+{
+	u32 at = place_on(place, bpf_get_smp_processor_id());
+	u64 *count = counts.lookup(&at);
+
+	if (count) /* always: the arrays have room for all rows */
+		*count += 1;
+}
+
 static __always_inline bool count_in_row(struct stats_key *key)
 {
-	u64 *count = rows.lookup(key);
+	u32 *place = rows.lookup(key);
 
-	if (!count)
+	if (!place)
 		return false;
-	*count += 1;
+	count_at(*place);
 	return true;
 }
 
-/* 0, or the negative error of the insertion. Another CPU may be first: then its row is there to add to. */
+/* The number that the next row of this CPU is to have. */
+static __always_inline u32 next_number(struct row_numbers *n, const u32 *kept)
+{
+	return *kept ? *kept - 1 : __sync_fetch_and_add(&n->given, 1);
+}
+
+/*
+ * 0, or the negative error of the insertion. Another CPU may be first: then its row is there to add to, and the number
+ * is kept for the next row, so that whatever is sent, no more numbers are given than there are rows and CPUs.
+ *
+ * The agent takes a number for a row once its counters are above 0. They become so last, behind the atomic addition,
+ * which is a barrier: who sees them sees the key.
+ */
 static __always_inline int count_in_new_row(struct stats_key *key)
 {
-	u64 one = 1;
-	int err = rows.insert(key, &one);
+	u32 zero = 0, number, place;
+	struct row_numbers *n = numbers.lookup(&zero);
+	u32 *kept = spare.lookup(&zero);
+	struct stats_key *copy;
+	int err;
 
-	if (err && count_in_row(key))
-		return 0;
-	return err;
+	if (!n || !kept)
+		return -1; /* never: elements of arrays */
+	number = next_number(n, kept);
+	copy = keys.lookup(&number);
+	if (!copy)
+		return -1; /* never: there is room for all rows and one more a CPU */
+	*kept = number + 1;
+	*copy = *key;
+	place = place_of(number);
+	err = rows.insert(key, &place);
+	if (err)
+		return count_in_row(key) ? 0 : err;
+	*kept = 0;
+	__sync_fetch_and_add(&n->rows, 1);
+	count_at(place);
+	return 0;
 }
 
 #if KEY_QTYPE

@@ -1,17 +1,13 @@
 """From the maps' bytes to a Snapshot: sums over the CPUs, and numbers to words.
 
-A key that was decoded once is remembered with its labels: keys are never deleted, so there are
-never more than the map has entries. Nor do they change places until a row is added, and then a
-whole chunk of them is known by its bytes: a scrape without new rows looks up nothing.
+The rows are read by rows.py, as memory.
 """
 
 from __future__ import annotations
 
-import struct
-from array import array
 from collections.abc import Callable, Mapping
 
-from xdpdns import kernel, vocab
+from xdpdns import kernel, rows, vocab
 from xdpdns.counters import OVERFLOWS, Counters, Element
 from xdpdns.layout import Layout
 from xdpdns.settings import ProgramSettings
@@ -33,23 +29,9 @@ _TLD_LEN_OTHER, _TLD_LEN_NONE = 255, 254
 _QTYPE_OTHER = 65535
 
 
-def sum_cpus(values: memoryview, cpus: int) -> array[int]:
-    """Add the CPUs' values of each key.
-
-    `values` holds `cpus` u64 for each key, the key's together. All values of one CPU are added at
-    once, as one long integer: no sum reaches 2**64, so nothing is carried into a neighbour.
-    """
-    columns = values.cast("Q")
-    keys = len(columns) // cpus
-    total = 0
-    for cpu in range(cpus):
-        total += int.from_bytes(columns[cpu::cpus].tobytes(), "little")
-    return array("Q", total.to_bytes(keys * 8, "little"))
-
-
 def maps_read(settings: ProgramSettings) -> tuple[str, ...]:
     """The maps that a Decoder reads; the others are the program's own."""
-    names = [settings.side, "counters"]
+    names = [*rows.MAPS_READ, "counters"]
     if settings.exact_edns:
         names.append("edns_sizes")
     if settings.tcp:
@@ -63,14 +45,12 @@ class Decoder:
     """Reads the maps of one program whose structs lie as `key` and `counters` say."""
 
     def __init__(self, key: Layout, counters: Layout, settings: ProgramSettings) -> None:
-        self._key_size = key.size
         self._counters = counters
         self._settings = settings
         self._cpus = kernel.possible_cpus()
         timed = settings.timing and settings.side == "responses"
         self._timing = TimingReader(settings.timing) if timed else None
-        self._seen = _Seen(_key_decoder(key, settings))
-        self._chunks: dict[int, tuple[bytes, list[tuple[str, ...]]]] = {}
+        self._rows = rows.RowsReader(key.size, settings.max_series, _key_decoder(key, settings))
         self._elements = [Element(at, counters.size, self._cpus) for at in (_PACKETS, _TCP)]
         self._before: dict[int, Counters] = {}
         self._segments = Element(0, 8 * (len(vocab.tcp_segments()) + 2), self._cpus)
@@ -81,29 +61,13 @@ class Decoder:
         The rows are read first: a query that arrives meanwhile may be in the outcomes and not yet
         in its row, never the other way round.
         """
-        queries = self._rows(maps[self._settings.side])
+        queries = self._rows.read(maps)
         sizes = self._edns_sizes(maps["edns_sizes"]) if self._settings.exact_edns else None
         return self._with_counters(queries, sizes, maps)
 
-    def _rows(self, fd: int) -> Rows:
-        known = sum(len(labels) for _, labels in self._chunks.values())
-        chunk = min(max(512, 1 << known.bit_length()), 8192)
-        chunks = kernel.map_lookup_batch(fd, self._key_size, 8 * self._cpus, chunk)
-        return Rows(
-            [
-                (self._labels(at, bytes(keys)), sum_cpus(values, self._cpus))
-                for at, (keys, values) in enumerate(chunks)
-            ]
-        )
-
-    def _labels(self, at: int, keys: bytes) -> list[tuple[str, ...]]:
-        """The labels of the keys in the chunk that is read as number `at`."""
-        before, labels = self._chunks.get(at, (b"", []))
-        if keys != before:
-            each = struct.unpack(f"{self._key_size}s" * (len(keys) // self._key_size), keys)
-            labels = list(map(self._seen.__getitem__, each))
-            self._chunks[at] = keys, labels
-        return labels
+    def close(self) -> None:
+        """Let go of the maps' memory; may be called again."""
+        self._rows.close()
 
     def _edns_sizes(self, fd: int) -> EdnsSizes:
         found: dict[int, int] = {}
@@ -162,18 +126,6 @@ class Decoder:
             unread=unread,
             sizes=messages.sizes if outcomes[vocab.COUNTED[self._settings.side]] else None,
         )
-
-
-class _Seen(dict[bytes, tuple[str, ...]]):
-    """The labels of every key that was seen; a new one is decoded where it is looked up."""
-
-    def __init__(self, labels_of: Callable[[bytes], tuple[str, ...]]) -> None:
-        super().__init__()
-        self._labels_of = labels_of
-
-    def __missing__(self, key: bytes) -> tuple[str, ...]:
-        labels = self[key] = self._labels_of(key)
-        return labels
 
 
 def _key_decoder(key: Layout, settings: ProgramSettings) -> Callable[[bytes], tuple[str, ...]]:

@@ -55,6 +55,7 @@ class Counters:
     def close(self) -> None:
         """Close all fds; may be called again."""
         with self._reading:
+            self._decoder.close()
             for fd in self._fds:
                 os.close(fd)
             self._fds = []

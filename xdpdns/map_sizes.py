@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from xdpdns import kernel, vocab
+from xdpdns import kernel, rows, vocab
 from xdpdns.settings import ProgramSettings
 from xdpdns.timing import SLOTS, TIMING_BYTES
 
@@ -26,8 +26,10 @@ _TCP_WALK, _TCP_FLOWS = 64, (16, 4096)
 _PAGE = 4096
 
 
-def maps(settings: ProgramSettings) -> Iterable[kernel.MapSpec]:
+def maps(settings: ProgramSettings, cpus: int) -> Iterable[kernel.MapSpec]:
     """The maps that the program of these settings has (bpf/xdpdns.bpf.c), none smaller than it is.
+
+    `cpus` are the possible ones, numbered from 0 on.
 
     BCC's structs are the truth; a test compares.
     """
@@ -35,7 +37,12 @@ def maps(settings: ProgramSettings) -> Iterable[kernel.MapSpec]:
     bounded = settings.tlds != "all"
     width = vocab.TLD_BYTES if bounded else vocab.TLD_BYTES_UNBOUNDED
     key = 8 + (width if "tld" in settings.labels else 0)
-    yield kernel.MapSpec(settings.side, kernel.MAP_TYPE_PERCPU_HASH, key, 8, settings.max_series)
+    room = rows.entries(settings.max_series, cpus)
+    yield kernel.MapSpec(settings.side, kernel.MAP_TYPE_HASH, key, 4, settings.max_series)
+    yield kernel.MapSpec("counts", kernel.MAP_TYPE_ARRAY, 4, 8, room["counts"], mmapable=True)
+    yield kernel.MapSpec("keys", kernel.MAP_TYPE_ARRAY, 4, key, room["keys"], mmapable=True)
+    yield kernel.MapSpec("numbers", kernel.MAP_TYPE_ARRAY, 4, 16, 1, mmapable=True)
+    yield kernel.MapSpec("spare", kernel.MAP_TYPE_PERCPU_ARRAY, 4, 4, 1)
     yield kernel.MapSpec("counters", kernel.MAP_TYPE_PERCPU_ARRAY, 4, _COUNTERS_BYTES, 2)
     if allowed is not None:
         yield kernel.MapSpec("tlds", kernel.MAP_TYPE_HASH, width, 8, max(1, len(allowed)))

@@ -101,12 +101,6 @@ def plan(
         side: _rows([settings for way, settings in programs.items() if way.side == side])
         for side in sorted({way.side for way in programs})
     }
-    specs: list[kernel.MapSpec] = []
-    seen: set[Way] = set()
-    for way, settings in programs.items():
-        shared = TIMED if way.partner in seen else ()
-        specs += [spec for spec in maps(settings) if spec.name not in shared]
-        seen.add(way)
     other = render(_without_rows(programs), False, _fail)
     rows = sum(one.rows * _row_bytes(side, one.dimensions) for side, one in sides.items())
     return Plan(
@@ -114,13 +108,24 @@ def plan(
         max_series=max(settings.max_series for settings in programs.values()),
         other_series=sum(not line.startswith(b"#") for line in other.splitlines()),
         scrape_bytes=len(other) + round(rows),
-        maps=tuple(specs),
+        maps=_maps(programs, cpus),
         memory={
-            number: sum(map_bytes(spec, number) for spec in specs)
+            number: sum(map_bytes(spec, number) for spec in _maps(programs, number))
             for number in sorted({cpus, *elsewhere})
         },
         cpus=cpus,
     )
+
+
+def _maps(programs: Programs, cpus: int) -> tuple[kernel.MapSpec, ...]:
+    """The maps of all programs; those that the two of an exchange share are there once."""
+    specs: list[kernel.MapSpec] = []
+    seen: set[Way] = set()
+    for way, settings in programs.items():
+        shared = TIMED if way.partner in seen else ()
+        specs += [spec for spec in maps(settings, cpus) if spec.name not in shared]
+        seen.add(way)
+    return tuple(specs)
 
 
 def to_json(made: Plan) -> dict[str, Any]:

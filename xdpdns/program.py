@@ -27,6 +27,8 @@ from xdpdns.errors import CompileError, MissingNeedError, XdpdnsError
 from xdpdns.kernel import PSEUDO_MAP_FD, MapSpec
 from xdpdns.layout import Field, Layout
 from xdpdns.privileges import seem_unprivileged
+from xdpdns.rows import MAPS_READ as READ_AS_MEMORY
+from xdpdns.rows import entries as row_entries
 from xdpdns.settings import ProgramSettings
 
 ENTRY = "xdpdns_count"
@@ -42,9 +44,11 @@ TAIL_TCP, TAIL_AGAIN, TAIL_OTHER = 0, 1, 2
 """Places in the map `tails`: of both functions, and of the other side's (bpf/xdpdns.bpf.c)."""
 
 _MAPS = (
-    *("rows", "counters", "tlds", "edns_sizes", "pending", "timing", "clock"),
+    *("rows", "counts", "keys", "numbers", "spare"),
+    *("counters", "tlds", "edns_sizes", "pending", "timing", "clock"),
     *("tcp", "walk", "flows", "tails"),
 )
+_MMAPABLE = (*READ_AS_MEMORY, "pending", "clock")
 _LOAD_IMM64 = 0x18
 
 Made = TypeVar("Made")
@@ -236,18 +240,21 @@ def open_module(source: str, flags: list[str]) -> Any:
 
 def _compile(settings: ProgramSettings) -> Compiled:
     started = time.monotonic()
-    module = open_module("xdpdns.bpf.c", settings.cflags())
+    cpus = kernel.cpu_numbers()
+    module = open_module("xdpdns.bpf.c", [*settings.cflags(), f"-DCPUS={cpus}"])
     tables = {name: module[name] for name in _MAPS if _has_table(module, name)}
     rows = tables.pop("rows")
     tables = {settings.side: rows, **tables}
+    entries = row_entries(settings.max_series, cpus)
+    entries[settings.side] = settings.max_series
     maps = {
         name: MapSpec(
             name,
             table.ttype,
             ctypes.sizeof(table.Key),
             ctypes.sizeof(leaf_of(table)),
-            settings.max_series if table is rows else table.max_entries,
-            mmapable=name in ("pending", "clock"),
+            entries.get(name, table.max_entries),
+            mmapable=name in _MMAPABLE,
         )
         for name, table in tables.items()
     }

@@ -69,6 +69,8 @@ class RunningProgram:
                 "other counters than this version's: read it with that one, or start its agent "
                 "again with this one."
             )
+        layouts = self.meta.layouts
+        self._decoder = Decoder(layouts["key"], layouts["counters"], self.meta.settings)
         try:
             for name, ident in self.meta.maps.items():
                 self._maps[name] = kernel.map_fd(ident)
@@ -80,8 +82,6 @@ class RunningProgram:
                     f"it off with `xdpdns detach {self.interface}`, and start one anew."
                 ) from error
             raise
-        layouts = self.meta.layouts
-        self._decoder = Decoder(layouts["key"], layouts["counters"], self.meta.settings)
 
     @property
     def side(self) -> str:
@@ -94,11 +94,12 @@ class RunningProgram:
         return Way(self.direction, self.side)
 
     def snapshot(self) -> Snapshot:
-        """Read all counters; about 0.6 microseconds a row."""
+        """Read all counters."""
         return self._decoder.snapshot(self._maps)
 
     def close(self) -> None:
         """Close the maps' fds; may be called again."""
+        self._decoder.close()
         for fd in self._maps.values():
             os.close(fd)
         self._maps = {}

@@ -1,7 +1,6 @@
 """How cost grows: with rows, the labels of a name, interfaces, and CPUs that this machine lacks.
 
-A walk's time for other CPUs is computed: this machine's, times what has to be copied there against
-what is copied here. Memory is what the kernel charges for such maps (xdpdns.plan).
+Memory is what the kernel charges for such maps (xdpdns.plan).
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,11 +17,11 @@ from tests.bench.figures import Cell, Sample, Table, cpu_seconds, take_turns
 from tests.bench.per_packet import require_quiet_kernel, timer
 from tests.bench.rows import fill
 from xdpdns import kernel
-from xdpdns.decode import sum_cpus
 from xdpdns.families import InterfaceState
 from xdpdns.loader import LoadedProgram
 from xdpdns.plan import plan
 from xdpdns.program import Compiled, compile_program
+from xdpdns.rows import ROWS_IN_BLOCK, added, entries
 from xdpdns.scrape import Scraper, Variant
 from xdpdns.settings import ProgramSettings
 
@@ -35,39 +35,27 @@ ROWS_MANY = 100_000
 """Rows where CPUs are what grows."""
 
 
-def walk_time(fd: int, key_size: int, cpus: int) -> float:
-    def walk() -> None:
-        for _keys, _values in kernel.map_lookup_batch(fd, key_size, 8 * cpus):
-            pass
-
-    return 1e3 * cpu_seconds(walk)
-
-
 def snapshot_time(program: LoadedProgram) -> float:
     return 1e3 * cpu_seconds(program.snapshot)
 
 
-def by_rows(compiled: Compiled) -> Table:
-    """One map for each number of rows, since a walk visits empty buckets too."""
+def by_rows() -> Table:
+    """The same map's rows, more and more of them, and what its room takes."""
     cpus = kernel.possible_cpus()
-    key = compiled.key.size
+    settings = ProgramSettings(max_series=max(ROWS))
+    program = LoadedProgram(compile_program(settings), settings)
     made: list[tuple[Cell, ...]] = []
+    filled = 0
     for rows in ROWS:
-        settings = ProgramSettings(max_series=rows)
-        program = LoadedProgram(compile_program(settings), settings)
-        fd = program.maps["queries"]
-        fill(fd, compiled.key, rows)
-        program.snapshot()
-        measures = {
-            "walk": partial(walk_time, fd, key, cpus),
-            "all": partial(snapshot_time, program),
-        }
-        times = take_turns(measures, 5, "ms")
-        kernel_mb = plan(settings, cpus).memory[cpus] / 1e6
-        made.append((rows, times["walk"], times["all"], round(kernel_mb, 1)))
-        program.close()
-    columns = ("rows", "walk", "walk+decode", "kernel MB")
-    return Table("Rows", columns, tuple(made))
+        fill(program.fd, rows, filled)
+        filled = rows
+        assert len(program.snapshot().queries) == rows
+        spent = take_turns({"read": partial(snapshot_time, program)}, 5, "ms")["read"]
+        kernel_mb = plan(replace(settings, max_series=rows), cpus).memory[cpus] / 1e6
+        made.append((rows, spent, round(kernel_mb, 1)))
+    program.close()
+    note = f"In a map for {max(ROWS):,}; the memory is that of a map for so many rows."
+    return Table("Rows", ("rows", "read", "kernel MB"), tuple(made), note)
 
 
 def by_interfaces(compiled: Compiled) -> Table:
@@ -84,7 +72,7 @@ def by_interfaces(compiled: Compiled) -> Table:
             programs.append(LoadedProgram(compiled, settings))
         started += time.perf_counter() - before
         for program in programs[len(programs) // 2 :]:
-            fill(program.maps["queries"], compiled.key, ROWS_EACH)
+            fill(program.fd, ROWS_EACH)
         scraper = Scraper(partial(states, programs))
         scrape = partial(scraper.scrape, (gzipped,))
         size = len(scrape()[gzipped])
@@ -104,35 +92,28 @@ def states(programs: Sequence[LoadedProgram]) -> Iterator[InterfaceState]:
         yield InterfaceState(f"eth{number}", True, mode="native", program_id=1, snapshot=snapshot)
 
 
-def by_cpus(compiled: Compiled) -> Table:
-    """What this machine has no CPUs for, from what it measures with its own."""
-    cpus = kernel.possible_cpus()
+def by_cpus() -> Table:
+    """For CPUs that this machine lacks: memory by the plan, time by reading bytes of that shape."""
     settings = ProgramSettings(max_series=ROWS_MANY)
-    program = LoadedProgram(compiled, settings)
-    fd = program.maps["queries"]
-    fill(fd, compiled.key, ROWS_MANY)
-    walk = take_turns({"walk": partial(walk_time, fd, compiled.key.size, cpus)}, 7, "ms")["walk"]
-    program.close()
-    memory = plan(settings, cpus, CPUS).memory
-    made: list[tuple[Cell, ...]] = []
-    for number in CPUS:
-        share = (compiled.key.size + 8 * number) / (compiled.key.size + 8 * cpus)
-        far = Sample(tuple(share * one for one in walk.rounds), "ms")
-        made.append((number, far, summing(ROWS_MANY, number), round(memory[number] / 1e6, 1)))
-    columns = ("CPUs", "walk", "sum", "kernel MB")
-    note = (
-        f"{ROWS_MANY:,} rows. walk: measured with {cpus}, otherwise computed from the bytes that "
-        "are copied. sum: adding the CPUs' values of each row, measured on bytes of that shape."
-    )
-    return Table("CPUs", columns, tuple(made), note)
+    memory = plan(settings, kernel.possible_cpus(), CPUS).memory
+    made: list[tuple[Cell, ...]] = [
+        (cpus, reading(ROWS_MANY, cpus), round(memory[cpus] / 1e6, 1)) for cpus in CPUS
+    ]
+    note = f"{ROWS_MANY:,} rows: their counters copied, and added over the CPUs."
+    return Table("CPUs", ("CPUs", "read", "kernel MB"), tuple(made), note)
 
 
-def summing(rows: int, cpus: int) -> Sample:
-    """Adding the values of so many CPUs, a chunk of 8192 rows at a time."""
-    chunk = min(rows, 8192)
-    values = memoryview((1_000_003).to_bytes(8, "little") * (chunk * cpus))
-    measures = {"sum": lambda: 1e3 * rows / chunk * cpu_seconds(lambda: sum_cpus(values, cpus))}
-    return take_turns(measures, 5, "ms")["sum"]
+def reading(rows: int, cpus: int) -> Sample:
+    """Copying and adding the counters of so many CPUs, a block of rows at a time."""
+    counters = entries(rows, cpus)["counts"]
+    one = memoryview((1_000_003).to_bytes(8, "little") * (ROWS_IN_BLOCK * cpus))
+    blocks = counters // len(one.cast("Q"))
+
+    def read() -> None:
+        for _ in range(blocks):
+            added(one.tobytes(), ROWS_IN_BLOCK)
+
+    return take_turns({"read": lambda: 1e3 * cpu_seconds(read)}, 5, "ms")["read"]
 
 
 def by_labels(compiled: Compiled, settings: ProgramSettings) -> Table:
@@ -156,9 +137,9 @@ def tables() -> list[Table]:
     try:
         return [
             by_labels(compiled, settings),
-            by_rows(compiled),
+            by_rows(),
             by_interfaces(compiled),
-            by_cpus(compiled),
+            by_cpus(),
         ]
     finally:
         os.sched_setaffinity(0, allowed)

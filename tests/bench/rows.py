@@ -1,33 +1,39 @@
-"""Rows for the map of queries: as many different keys as wanted, each with a count on every CPU."""
+"""Rows by queries: as many different ones as wanted, run through the program itself."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from itertools import islice, product
 
+from tests import packets as p
 from xdpdns import kernel, vocab
-from xdpdns.layout import Layout
 from xdpdns.settings import ProgramSettings
 
+_SIZES = (512, 1232, 1300, 1400, 1450, 1500, 4096)
+"""One for each EDNS bucket."""
+_REPEATS = (1, 17, 290)
+"""How often a row's query comes, so that its number is of one to three digits."""
 
-def keys(layout: Layout) -> Iterator[bytes]:
-    """struct stats_key in the shape of `layout` (with all dimensions), all of them different.
 
-    Types and TLDs change fastest, as they do in traffic; every text is one that a program can make.
+def queries() -> Iterator[bytes]:
+    """Frames of queries whose rows (of all dimensions) are all different.
+
+    Types and TLDs change fastest, as they do in traffic.
     """
     tlds = sorted(ProgramSettings().allowed_tlds or ())
-    width = layout.fields["tld"].count
-    for edns, bits, af, qtype, tld in product(
-        range(2, 9), range(0, 256, 32), (4, 6), vocab.registered_qtypes(), tlds
+    names = [p.labels(tld) if tld else p.labels() for tld in tlds]
+    frames = (p.frame4, p.frame6)
+    for size, do, ad, frame, qtype in product(
+        _SIZES, (False, True), (0, 1), frames, vocab.registered_qtypes()
     ):
-        head = struct.pack("<BBBBHB", af, 17, bits, edns, qtype, len(tld))
-        yield head.ljust(layout.fields["tld"].offset, b"\0") + tld.rjust(width, b"\0")
+        additional = [p.opt(size, do=do)]
+        for name in names:
+            yield frame(p.dns_query(name, qtype, ad=ad, additional=additional))
 
 
-def fill(fd: int, layout: Layout, count: int, start: int = 0) -> None:
-    """Write rows `start` to `count` into the map."""
-    cpus = kernel.possible_cpus()
-    for number, key in enumerate(islice(keys(layout), start, count), start):
-        each = [1 + number * 7919 % 1_000_003 + cpu for cpu in range(cpus)]
-        kernel.map_update(fd, key, struct.pack(f"<{cpus}Q", *each))
+def fill(program: int, count: int, start: int = 0) -> None:
+    """Have a program, given by its fd, make rows number `start` to `count`."""
+    runs = [kernel.TestRun(program, repeat=repeat) for repeat in _REPEATS]
+    for number, frame in enumerate(islice(queries(), start, count), start):
+        if runs[number % len(runs)].run(frame) != kernel.XDP_PASS:
+            raise AssertionError("the program did not return XDP_PASS")

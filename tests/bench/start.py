@@ -19,9 +19,6 @@ from tests.netns.actors import XDPDNS, supervisors
 from tests.netns.lab import Lab, Process
 from tests.netns.scrape import PORT
 from xdpdns import kernel
-from xdpdns.layout import Layout
-from xdpdns.program import compile_program
-from xdpdns.settings import ProgramSettings
 
 STARTS = 7
 ROUNDS = 5
@@ -76,16 +73,12 @@ class Agent:
         """Resident memory of the process that attaches and watches, in megabytes."""
         return sum(map(resident, supervisors(self.process.pid)))
 
-    def fill(self, layout: Layout, count: int) -> None:
+    def fill(self, count: int) -> None:
         """Give it so many rows."""
         ident = self._lab.server.xdp_program()
         assert ident is not None
         program = kernel.prog_fd(ident)
-        for map_id in kernel.prog_info(program).map_ids:
-            fd = kernel.map_fd(map_id)
-            if kernel.map_info(fd).name == "xdpdns_queries":
-                fill(fd, layout, count)
-            os.close(fd)
+        fill(program, count)
         os.close(program)
 
     def close(self) -> None:
@@ -120,7 +113,6 @@ def per_scrape(agent: Agent) -> float:
 
 
 def tables() -> list[Table]:
-    layout = compile_program(ProgramSettings()).key
     attached, scraped, serving, watching = [], [], [], []
     with Lab() as lab:
         for _ in range(STARTS):
@@ -131,10 +123,10 @@ def tables() -> list[Table]:
             watching.append(agent.resident_supervisor())
             agent.close()
         agent = Agent(lab)
-        agent.fill(layout, 1000)
+        agent.fill(1000)
         agent.get()
         ten = Sample(tuple(100 * per_second(agent, 0.1) for _ in range(ROUNDS)), "%")
-        agent.fill(layout, 10_000)
+        agent.fill(10_000)
         agent.get()
         idle = Sample(tuple(3600 * per_second(agent, None) for _ in range(ROUNDS)), "s")
         each = Sample(tuple(240 * per_scrape(agent) for _ in range(ROUNDS)), "s")

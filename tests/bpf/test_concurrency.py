@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from tests.truth.table import tabulate
 from xdpdns import kernel
 from xdpdns.hooks import Hooks
 from xdpdns.loader import LoadedProgram
+from xdpdns.rows import ROWS_IN_BLOCK
 from xdpdns.settings import ProgramSettings
 from xdpdns.snapshot import Snapshot
 
@@ -87,12 +89,12 @@ def flood(cpu: int, mode: str, target: int, argument: object) -> list[str]:
 
 def by_cpu(program: LoadedProgram) -> dict[int, int]:
     """What each CPU counted in the only row."""
-    cpus = kernel.possible_cpus()
-    info = kernel.map_info(program.maps["queries"])
-    chunks = list(kernel.map_lookup_batch(program.maps["queries"], info.key_size, 8 * cpus))
-    [counts] = [values.cast("Q").tolist() for _, values in chunks]
-    assert len(counts) == cpus
-    return {cpu: count for cpu, count in enumerate(counts) if count}
+    assert len(program.snapshot().queries) == 1
+    found = {}
+    for cpu in range(kernel.cpu_numbers()):
+        place = (cpu * ROWS_IN_BLOCK).to_bytes(4, "little")
+        found[cpu] = int.from_bytes(kernel.map_lookup(program.maps["counts"], place, 8), "little")
+    return {cpu: count for cpu, count in found.items() if count}
 
 
 def test_one_key_ten_million_live_frames(
@@ -120,6 +122,12 @@ def test_one_key_ten_million_live_frames(
         assert shares.keys() == set(cpus)
         assert sum(shares.values()) == received
         assert min(shares.values()) > FRAMES // 10
+
+
+def row_numbers(program: LoadedProgram) -> tuple[int, int]:
+    """The numbers that were given, and the rows that were made (bpf/rows.h)."""
+    given, rows = struct.unpack("<QQ", kernel.map_lookup(program.maps["numbers"], bytes(4), 16))
+    return int(given), int(rows)
 
 
 def _attach(fd: int) -> None:
@@ -159,7 +167,12 @@ def race(frames: list[bytes], room: int, cpus: tuple[int, int], folder: Path) ->
             flood(cpu, "race", program.fd, f"{place}:{own}") for own, cpu in enumerate(cpus)
         ]
         assert at_once(commands, frames, folder, program.fd) > 0
-        return program.snapshot()
+        counted = program.snapshot()
+        given, rows = row_numbers(program)
+        assert rows == len(counted.queries)
+        # who comes second keeps the number for its next row
+        assert given - rows <= kernel.cpu_numbers()
+        return counted
 
 
 @pytest.mark.parametrize("room", [1, 3], ids=["just enough", "plenty"])

@@ -21,6 +21,7 @@ from tests.truth.loading import settings as settings_of
 from tests.truth.runner import Runner
 from xdpdns import kernel, vocab
 from xdpdns.loader import LoadedProgram
+from xdpdns.rows import RowsReader
 from xdpdns.settings import ProgramSettings
 from xdpdns.snapshot import Snapshot
 
@@ -143,12 +144,8 @@ def test_what_the_kernel_does_not_run_is_eth_truncated(tmp_path: Path) -> None:
 
 def rows(program: LoadedProgram) -> Counter[bytes]:
     """The raw keys of the queries and their counts."""
-    found: Counter[bytes] = Counter()
-    size = kernel.map_info(program.maps["queries"]).key_size
-    cpus = kernel.possible_cpus()
-    for keys, values in kernel.map_lookup_batch(program.maps["queries"], size, 8 * cpus):
-        counts = values.cast("Q")
-        for index in range(len(counts) // cpus):
-            key = bytes(keys[index * size : (index + 1) * size])
-            found[key] = sum(counts[index * cpus : (index + 1) * cpus])
-    return found
+    info = kernel.map_info(program.maps["queries"])
+    reader = RowsReader(info.key_size, info.max_entries, lambda key: (key.hex(),))
+    found = reader.read(program.maps)
+    reader.close()
+    return Counter({bytes.fromhex(key): count for (key,), count in found.items()})

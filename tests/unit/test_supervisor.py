@@ -317,7 +317,7 @@ class Ended(Outbox):
         self.left = messages
         self.told: list[Message] = []
 
-    def put(self, message: Message, fds: Any = (), opened: Any = None) -> None:
+    def put(self, message: Message, fds: Any = ()) -> None:
         """Keep it."""
         self.told.append(message)
         self.left -= 1

@@ -10,6 +10,7 @@ asks of the process and of the CPUs. What hangs on interfaces is in ``xdpdns/bpf
 
 from xdpdns.kernel.machine import (
     capabilities,
+    cpu_numbers,
     missing_capabilities,
     possible_cpus,
     require_root,
@@ -70,6 +71,7 @@ __all__ = [
     "ProgInfo",
     "TestRun",
     "capabilities",
+    "cpu_numbers",
     "enable_stats",
     "map_create",
     "map_fd",

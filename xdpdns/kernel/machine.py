@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+from functools import cache
 from pathlib import Path
 
 from xdpdns.errors import MissingNeedError
@@ -53,9 +54,20 @@ def require_root() -> None:
 
 def possible_cpus() -> int:
     """How many values a per-CPU map holds for a key: one for each CPU that may ever come up."""
+    return sum(last - first + 1 for first, last in _possible())
+
+
+def cpu_numbers() -> int:
+    """One more than the highest number that a CPU may have; not every number below needs to be."""
+    return max(last for _, last in _possible()) + 1
+
+
+@cache
+def _possible() -> list[tuple[int, int]]:
+    """The numbers of the CPUs that may ever come up, as first and last of each run: 0-3,8-11."""
     text = Path("/sys/devices/system/cpu/possible").read_text().strip()
-    runs = (part.split("-") for part in text.split(","))  # such as 0-3,8-11
-    return sum(int(run[-1]) - int(run[0]) + 1 for run in runs)
+    runs = (part.split("-") for part in text.split(","))
+    return [(int(run[0]), int(run[-1])) for run in runs]
 
 
 def unlimit_memlock() -> None:

@@ -18,7 +18,7 @@ _MAP_GET_FD_BY_ID, _MAP_FREEZE, _MAP_LOOKUP_BATCH = 14, 22, 24
 MAP_TYPE_HASH, MAP_TYPE_ARRAY, MAP_TYPE_PROG_ARRAY = 1, 2, 3
 MAP_TYPE_PERCPU_HASH, MAP_TYPE_PERCPU_ARRAY = 5, 6
 MAP_ANY, MAP_NOEXIST, MAP_EXIST = 0, 1, 2
-_F_RDONLY, _F_MMAPABLE = 1 << 3, 1 << 10
+_F_MMAPABLE = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,10 @@ def map_update(fd: int, key: bytes, value: bytes, flags: int = MAP_ANY) -> None:
 
 
 def map_freeze(fd: int) -> None:
-    """Let nobody write to a map from user space any more (5.2)."""
+    """Let nobody write to a map from user space any more, by whatever fd (5.2).
+
+    Programs still do. What is mapped writable must be unmapped first (EBUSY).
+    """
     bpf(_MAP_FREEZE, struct.pack("<I", fd), "freeze a map")
 
 
@@ -150,7 +153,6 @@ def map_info(fd: int) -> MapInfo:
     return MapInfo(kind, ident, key, value, entries, text, bool(flags & _F_MMAPABLE))
 
 
-def map_fd(ident: int, read_only: bool = False) -> int:
-    """Open a map by its id; `read_only`: by this fd nothing can be changed (4.15)."""
-    attr = struct.pack("<III", ident, 0, _F_RDONLY if read_only else 0)
-    return bpf(_MAP_GET_FD_BY_ID, attr, f"open the map {ident}")
+def map_fd(ident: int) -> int:
+    """Open a map by its id."""
+    return bpf(_MAP_GET_FD_BY_ID, struct.pack("<III", ident, 0, 0), f"open the map {ident}")

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xdpdns import decode, keep, kernel, privileges
-from xdpdns.errors import KernelError, XdpdnsError
+from xdpdns.errors import XdpdnsError
 from xdpdns.hooks import Hooks, Link
 from xdpdns.program import Compilation
 from xdpdns.settings import ProgramSettings
@@ -270,11 +270,10 @@ class Supervision:
             compiled = self._tools.compiled[self._settings.programs[way]]
             names = decode.maps_read(self._settings.programs[way])
             loaded = Loaded(watched.number, *way, names, compiled.key, compiled.counters)
-            opened = ExitStack()
-            fds = [_for_reading(program.maps[name], opened) for name in names]
+            fds = [program.maps[name] for name in names]  # frozen: good for reading only
             if self._settings.stats or kernel.stats_enabled():
                 fds.append(program.fd)
-            self._outbox.put(loaded, fds, opened)
+            self._outbox.put(loaded, fds)
 
     def _forget(self) -> None:
         """Let go of what came by a pattern and has been gone for too long, or too many of them."""
@@ -300,20 +299,3 @@ class Supervision:
                     watched.name,
                     extra={"interface": watched.name},
                 )
-
-
-def _for_reading(fd: int, opened: ExitStack) -> int:
-    """The same map by an fd that can't write, which `opened` closes; as it is if that can't be.
-
-    Opening by an id takes CAP_SYS_ADMIN, which goes when the start is done; and the kernel gives
-    the memory of a map only to those who may write to it, too.
-    """
-    info = kernel.map_info(fd)
-    if info.mmapable:
-        return fd
-    try:
-        readable = kernel.map_fd(info.id, read_only=True)
-    except KernelError:
-        return fd
-    opened.callback(os.close, readable)
-    return readable

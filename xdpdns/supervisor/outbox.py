@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 from xdpdns.supervisor.messages import Forgotten, Message, send
@@ -22,7 +21,6 @@ _Key = tuple[str, int, str, str]
 class _Waiting:
     message: Message
     fds: Sequence[int]
-    opened: ExitStack
 
 
 class Outbox:
@@ -35,24 +33,17 @@ class Outbox:
         self._agent = agent
         self._waiting: dict[_Key, _Waiting] = {}
 
-    def put(
-        self, message: Message, fds: Sequence[int] = (), opened: ExitStack | None = None
-    ) -> None:
-        """Send it now or, if the agent is slow, later; then close what was opened for it."""
+    def put(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """Send it now or, if the agent is slow, later; until then the fds stay the caller's."""
         number = getattr(message, "number", 0)
         way = getattr(message, "direction", ""), getattr(message, "side", "")
         key = type(message).__name__, number, *way
-        self._done(key)
+        self._waiting.pop(key, None)
         if isinstance(message, Forgotten):
             for other in [other for other in self._waiting if other[1] == number]:
-                self._done(other)
-        self._waiting[key] = _Waiting(message, fds, opened or ExitStack())
+                del self._waiting[other]
+        self._waiting[key] = _Waiting(message, fds)
         self.flush()
-
-    def _done(self, key: _Key) -> None:
-        waiting = self._waiting.pop(key, None)
-        if waiting is not None:
-            waiting.opened.close()
 
     def flush(self) -> None:
         """Send what the socket takes.
@@ -67,7 +58,7 @@ class Outbox:
                 return
             except ConnectionError as error:
                 raise AgentEndedError from error
-            self._done(key)
+            del self._waiting[key]
 
     def listen(self, *others: int, timeout: float) -> list[int]:
         """Those of the other descriptors that are readable, once one is or the time is over.
