@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
+from itertools import chain, repeat, zip_longest
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,8 @@ class Rows(Mapping[Labels, int]):
     """Label values to counts, in `chunks` as they were read: lists of the same length.
 
     From one scrape to the next the lists of labels are the same objects while no row is added, so
-    that nobody has to look at a row to know it again. A dict is made when the first row is looked
-    up.
+    that nobody has to look at a row to know it again; those that come are at a list's end. A dict
+    is made when the first row is looked up.
     """
 
     def __init__(self, chunks: Sequence[tuple[Sequence[Labels], Sequence[int]]] = ()) -> None:
@@ -87,6 +87,32 @@ class Rows(Mapping[Labels, int]):
     @cached_property
     def _by_labels(self) -> dict[Labels, int]:
         return {k: n for labels, counts in self.chunks for k, n in zip(labels, counts, strict=True)}
+
+
+def growth(now: Mapping[Labels, int], before: Mapping[Labels, int]) -> dict[Labels, int]:
+    """By how much the rows have grown, those that have; `before` was read earlier.
+
+    Of Rows, a chunk in which nothing was counted is known by one look at it.
+    """
+    grown: dict[Labels, int] = {}
+    for (rows, counts), (old_rows, old_counts) in zip_longest(
+        _chunks(now), _chunks(before), fillvalue=((), ())
+    ):
+        if rows[: len(old_rows)] != old_rows:  # in another order
+            return {row: n for row, count in now.items() if (n := count - before.get(row, 0))}
+        if len(rows) == len(old_rows) and counts == old_counts:
+            continue
+        earlier = chain(old_counts, repeat(0))
+        grown.update(
+            (row, count - old)
+            for row, count, old in zip(rows, counts, earlier, strict=False)
+            if count != old
+        )
+    return grown
+
+
+def _chunks(rows: Mapping[Labels, int]) -> Sequence[tuple[Sequence[Labels], Sequence[int]]]:
+    return rows.chunks if isinstance(rows, Rows) else [(tuple(rows), tuple(rows.values()))]
 
 
 @dataclass(frozen=True, slots=True)

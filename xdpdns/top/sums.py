@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xdpdns.snapshot import Snapshot, Timing
+from xdpdns.snapshot import Snapshot, Timing, growth
 from xdpdns.top.filters import Filter, Labels
 
 Counts = Mapping[str, int]
@@ -105,17 +105,12 @@ def difference(now: Reading, before: Reading) -> dict[str, Changes]:
     made = {}
     for side, snapshot in now.sides.items():
         old = before.sides[side]
-        counted_before = old.queries.get
-        rows = {
-            labels: grown
-            for labels, count in snapshot.queries.items()
-            if (grown := count - counted_before(labels, 0))
-        }
         earlier = counters(old)
         counted = {
             name: {value: count - earlier[name].get(value, 0) for value, count in counts.items()}
             for name, counts in counters(snapshot).items()
         }
+        rows = growth(snapshot.queries, old.queries)
         made[side] = Changes(snapshot.dimensions, rows, counted)
     return made
 
