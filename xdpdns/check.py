@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import resource
 import shutil
 import struct
 import subprocess
@@ -55,7 +54,6 @@ def check() -> Report:
         _architecture(),
         needs.kernel_version(machine),
         needs.bpf_syscall(machine, _map_error()),
-        needs.memlock(machine, _memlock_limit()),
         needs.bcc(machine, folder, folder is None and _system_has_bcc()),
     ]
     found.append(_proof(machine, all(need.met for need in found)))
@@ -114,12 +112,6 @@ def _map_error() -> int | None:
     except KernelError as error:
         return error.errno
     return None
-
-
-def _memlock_limit() -> int | None:
-    kernel.unlimit_memlock()
-    limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
-    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _bcc_folder() -> Path | None:

@@ -20,14 +20,13 @@ _ALL_IDS = 4294967295
 class Kind:
     """What to write where a container of this kind is started.
 
-    `capabilities` lets it load and attach, `system_call` lets bpf(2) through its filter, `memory`
-    lifts RLIMIT_MEMLOCK, `pins` brings the host's BPF file system, `network` the host's interfaces.
+    `capabilities` lets it load and attach, `system_call` lets bpf(2) through its filter, `pins`
+    brings the host's BPF file system, `network` the host's interfaces.
     """
 
     name: str
     capabilities: str
     system_call: str
-    memory: str
     pins: str
     network: str
 
@@ -37,7 +36,6 @@ def _command_line(name: str, system_call: str) -> Kind:
         name,
         f"{name} run --cap-add=BPF --cap-add=PERFMON --cap-add=NET_ADMIN ...",
         system_call,
-        f"{name} run --ulimit memlock=-1 ...",
         f"{name} run --mount type=bind,source=/sys/fs/bpf,target=/sys/fs/bpf ...",
         f"{name} run --network=host ...",
     )
@@ -55,7 +53,6 @@ _KINDS = (
         "kubernetes",
         "in the pod: securityContext.capabilities.add: [BPF, PERFMON, NET_ADMIN]",
         "in the pod: securityContext.seccompProfile.type: Unconfined",
-        "in the pod: securityContext.capabilities.add: [SYS_RESOURCE]",
         "in the pod: a hostPath volume of /sys/fs/bpf, mounted there",
         "in the pod: hostNetwork: true",
     ),
@@ -63,7 +60,6 @@ _KINDS = (
         "lxc",
         "a privileged container, and no bpf, perfmon or net_admin in its lxc.cap.drop",
         "in the container's configuration: lxc.seccomp.profile =",
-        "in the container's configuration: lxc.prlimit.memlock = unlimited",
         "in the container's configuration: "
         "lxc.mount.entry = /sys/fs/bpf sys/fs/bpf none bind,create=dir",
         "in the container's configuration: lxc.net.0.type = none",
@@ -72,7 +68,6 @@ _KINDS = (
         "systemd-nspawn",
         "systemd-nspawn --capability=CAP_BPF,CAP_PERFMON,CAP_NET_ADMIN ...",
         "systemd-nspawn --system-call-filter=bpf ...",
-        "systemd-nspawn --rlimit=MEMLOCK=infinity ...",
         "systemd-nspawn --bind=/sys/fs/bpf ...",
         "systemd-nspawn without --network-veth and --private-network",
     ),
@@ -81,7 +76,6 @@ _ANY = Kind(
     "container",
     "start the container with the capabilities BPF, PERFMON and NET_ADMIN",
     "let the container's seccomp filter allow bpf(2)",
-    "start the container with an unlimited RLIMIT_MEMLOCK",
     "mount the host's /sys/fs/bpf into the container",
     "start the container in the host's network namespace",
 )

@@ -43,7 +43,6 @@ class LoadedProgram:
         maps: dict[str, int] | None = None,
         shared: Mapping[str, int] | None = None,
     ) -> None:
-        kernel.unlimit_memlock()
         self.maps: dict[str, int] = maps or {}
         self.fd = -1
         self._decoder = Decoder(compiled.key, compiled.counters, settings)
@@ -69,7 +68,7 @@ class LoadedProgram:
             meta.describe(self.fd, self.maps, self._layouts, settings)
             for map_ in self.maps.values():
                 # Those too that only the TCP program uses: who finds this one must find them all.
-                meta.bind(self.fd, map_)
+                kernel.prog_bind_map(self.fd, map_)
         except BaseException:
             self.close()
             raise
@@ -103,7 +102,7 @@ class LoadedProgram:
         self._set_tail(TAIL_OTHER, other.fd)
         meta.describe(self.fd, other.maps, other._layouts, other._settings)
         for fd in other.maps.values():
-            meta.bind(self.fd, fd)
+            kernel.prog_bind_map(self.fd, fd)
 
     def _set_tail(self, place: int, program: int) -> None:
         """The map keeps the program, as long as there is an fd or a pin of the map."""

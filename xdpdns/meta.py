@@ -8,7 +8,6 @@ system and no agent, and is frozen, so that nobody changes it. running.py reads 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -19,7 +18,6 @@ from functools import cache
 from typing import Any
 
 from xdpdns import __version__, kernel, vocab
-from xdpdns.errors import KernelError
 from xdpdns.layout import Field, Layout
 from xdpdns.settings import ProgramSettings
 
@@ -68,11 +66,7 @@ class Meta:
 def describe(
     program: int, maps: Mapping[str, int], layouts: Mapping[str, Layout], settings: ProgramSettings
 ) -> None:
-    """Bind a description to a loaded program, given like its maps by fd.
-
-    A kernel before 5.10 can't; the program then counts as well, but only its own agent can say
-    what.
-    """
+    """Bind a description to a loaded program, given like its maps by fd."""
     text = json.dumps(
         {
             "version": __version__,
@@ -86,18 +80,9 @@ def describe(
     try:
         kernel.map_update(fd, bytes(4), text)
         kernel.map_freeze(fd)
-        bind(program, fd)
+        kernel.prog_bind_map(program, fd)
     finally:
         os.close(fd)
-
-
-def bind(program: int, fd: int) -> None:
-    """Have a map be among a program's, by fds; a kernel before 5.10 can't, and doesn't."""
-    try:
-        kernel.prog_bind_map(program, fd)
-    except KernelError as error:
-        if error.errno != errno.EINVAL:  # which a kernel says to a command that it doesn't know
-            raise
 
 
 def read(info: kernel.ProgInfo) -> list[Meta]:

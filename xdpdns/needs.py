@@ -16,10 +16,9 @@ from pathlib import Path
 from xdpdns.container import Kind, kind_of, let_through
 from xdpdns.distro import Distro
 
-OLDEST = (5, 10)
-"""The oldest kernel: batched map reads (5.6), XDP_FLAGS_REPLACE (5.7), CAP_BPF (5.8), LTS."""
-_NO_MEMLOCK = (5, 11)
-"""Since then maps are charged to the cgroup, not to RLIMIT_MEMLOCK."""
+OLDEST = (5, 12)
+"""The oldest kernel: CAP_BPF (5.8), BPF_PROG_BIND_MAP (5.10), maps charged to the cgroup and not to
+RLIMIT_MEMLOCK (5.11), atomic operations that give what was there before (5.12)."""
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 
@@ -163,19 +162,6 @@ def bpf_syscall(machine: Machine, error: int | None) -> Need:
         mend = "raise the container's memory limit" if machine.container else "free some memory"
         return Need(name, False, "no memory for a map", mend)
     return Need(name, False, f"fails: {os.strerror(error)}", machine.on_host("dmesg"))
-
-
-def memlock(machine: Machine, limit: int | None) -> Need:
-    """Whether maps may be locked in memory; `limit` is in bytes, None for no limit."""
-    name = "lockable memory"
-    if machine.version >= _NO_MEMLOCK:
-        return Need(name, True, "this kernel charges maps to the cgroup, not to ulimit -l")
-    if limit is None:
-        return Need(name, True, "unlimited")
-    mend = "ulimit -l unlimited (in a systemd unit: LimitMEMLOCK=infinity)"
-    if machine.kind is not None:
-        mend = machine.kind.memory
-    return Need(name, False, f"{limit:,} bytes", mend)
 
 
 def bcc(machine: Machine, folder: Path | None, system_has_it: bool) -> Need:

@@ -217,8 +217,8 @@ def _open(link: Link, where: Found) -> Iterator[RunningProgram]:
         found = meta.read(info)
         if not found:
             raise UnreadableError(
-                f"the program on {link.name} carries no description of its counters (a kernel "
-                "before 5.10, or an older xdpdns): read them from its agent's /metrics."
+                f"the program on {link.name} carries no description of its counters (an older "
+                "xdpdns): read them from its agent's /metrics."
             )
         since = Place(link.index).since(info.id) or info.loaded_at
         for one in found:

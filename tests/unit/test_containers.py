@@ -151,7 +151,7 @@ def test_the_pod_has_no_more_than_it_needs() -> None:
     assert context["readOnlyRootFilesystem"] is True
     assert context["allowPrivilegeEscalation"] is False
     assert context["capabilities"]["drop"] == ["ALL"]
-    assert set(context["capabilities"]["add"]) == CAPABILITIES | {"SYS_RESOURCE"}
+    assert set(context["capabilities"]["add"]) == CAPABILITIES
     values = {f"$({one['name']})": one["value"] for one in container["env"]}
     arguments = [values.get(word, word) for word in container["args"]]
     assert values.keys() <= set(container["args"])

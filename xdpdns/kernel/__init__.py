@@ -14,7 +14,6 @@ from xdpdns.kernel.machine import (
     missing_capabilities,
     possible_cpus,
     require_root,
-    unlimit_memlock,
 )
 from xdpdns.kernel.maps import (
     MAP_ANY,
@@ -93,5 +92,4 @@ __all__ = [
     "require_root",
     "stats_enabled",
     "syscall_number",
-    "unlimit_memlock",
 ]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import resource
 from functools import cache
 from pathlib import Path
 
@@ -68,15 +66,3 @@ def _possible() -> list[tuple[int, int]]:
     text = Path("/sys/devices/system/cpu/possible").read_text().strip()
     runs = (part.split("-") for part in text.split(","))
     return [(int(run[0]), int(run[-1])) for run in runs]
-
-
-def unlimit_memlock() -> None:
-    """Lift RLIMIT_MEMLOCK, which kernels before 5.11 charge maps to; a refusal shows later."""
-    hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
-    soft = resource.RLIM_INFINITY if os.geteuid() == 0 else hard
-    limits = (soft, resource.RLIM_INFINITY if os.geteuid() == 0 else hard)
-    try:
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, limits)
-    except (ValueError, PermissionError):
-        # Without CAP_SYS_RESOURCE; on 5.11 and later the limit is not asked.
-        return

@@ -77,7 +77,6 @@ class SampleProgram:
     """
 
     def __init__(self, compiled: Compiled, max_addresses: int) -> None:
-        kernel.unlimit_memlock()
         self._compiled = compiled
         self._maps: dict[str, int] = {}
         self.fds: dict[Direction, int] = {}
