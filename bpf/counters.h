@@ -3,7 +3,8 @@
  * struct counters: all that is counted without a cross product, one element of a per-CPU array. Each member is an
  * array of plain counters (or one). A query costs one lookup and six adds here, chosen so that the agent can work out
  * the rest: header bytes are counted by their value, which keeps the opcode and every flag; small messages by their
- * exact size, which keeps the sum; and a query has no outcome of its own, for it is in exactly one of name_len.
+ * exact size, which keeps the sum; and a query has no outcome of its own, for it is in exactly one of name_len. For
+ * most queries two adds do: usual stands for one in each of question, name_len, name_labels and size.
  */
 #ifndef XDPDNS_COUNTERS_H
 #define XDPDNS_COUNTERS_H
@@ -26,6 +27,15 @@ enum qclass_index { QCLASS_IN, QCLASS_CH, QCLASS_HS, QCLASS_NONE, QCLASS_ANY, QC
 /* Whether there is an OPT record, and its version. */
 enum version_index { VERSION_NO_EDNS, VERSION_0, VERSION_1, VERSION_OTHER, VERSION_UNSEEN, VERSION_COUNT };
 
+/*
+ * Queries of class IN without an OPT record, or with one of version 0 and no options, and nothing behind that: the size
+ * of such a message follows from its name's. Counted by all of it at once, at USUAL_INDEX, the OPT record first.
+ */
+#define USUAL_LABELS			       6
+#define USUAL_NAME_LEN			       64
+#define USUAL_COUNT			       (2 * USUAL_LABELS * USUAL_NAME_LEN)
+#define USUAL_INDEX(no_edns, labels, name_len) (((no_edns)*USUAL_LABELS + (labels)-1) * USUAL_NAME_LEN + (name_len)-1)
+
 /* Why a query is in no row. */
 enum overflow_index { OVERFLOW_MAP_FULL, OVERFLOW_MAP_ERROR, OVERFLOW_COUNT };
 
@@ -41,6 +51,7 @@ struct counters {
 	u64 size[SIZE_EXACT];			    /* queries by the message's bytes */
 	u64 large[SIZE_BUCKETS];		    /* queries of SIZE_EXACT bytes and more by bytes / SIZE_STEP */
 	u64 large_sum;				    /* bytes of those */
+	u64 usual[USUAL_COUNT];			    /* queries by USUAL_INDEX, which are in none of the five above */
 	u64 overflow[OVERFLOW_COUNT];		    /* queries in no row */
 	u64 folded;				    /* queries in a row ~other since the map was full */
 };

@@ -7,8 +7,22 @@
 #include "parse_tld.h"
 #include "stats_key.h"
 
-static __always_inline void make_key(struct stats_key *key, const struct ip_payload *ip, const struct message *m,
-				     const struct features *f)
+/* The OPT record's part of the head. */
+static __always_inline u64 edns_head(const struct edns *e)
+{
+	u64 head = 0;
+
+#if KEY_DO
+	head |= KEY_HEAD(bits, (u64)e->do_bit * BIT_DO);
+#endif
+#if KEY_EDNS
+	head |= KEY_HEAD(edns, e->bucket);
+#endif
+	return head;
+}
+
+/* And the others', but for the TLD's length. */
+static __always_inline u64 other_head(const struct ip_payload *ip, const struct features *f)
 {
 	u64 head = 0;
 
@@ -21,9 +35,6 @@ static __always_inline void make_key(struct stats_key *key, const struct ip_payl
 #if KEY_QR
 	head |= KEY_HEAD(bits, f->header2 & BIT_QR);
 #endif
-#if KEY_DO
-	head |= KEY_HEAD(bits, (u64)f->edns.do_bit * BIT_DO);
-#endif
 #if KEY_AA || KEY_TC
 	head |= KEY_HEAD(bits, f->header2 & (KEY_AA * BIT_AA | KEY_TC * BIT_TC));
 #endif
@@ -32,9 +43,6 @@ static __always_inline void make_key(struct stats_key *key, const struct ip_payl
 #endif
 #if KEY_AD
 	head |= KEY_HEAD(bits, f->header3 & BIT_AD);
-#endif
-#if KEY_EDNS
-	head |= KEY_HEAD(edns, f->edns.bucket);
 #endif
 #if KEY_QTYPE
 	head |= KEY_HEAD(qtype, f->question.qtype);
@@ -45,6 +53,13 @@ static __always_inline void make_key(struct stats_key *key, const struct ip_payl
 	head |= KEY_HEAD(bits, (below >> 63) * BIT_NO_QUESTION);
 #endif
 #endif
+	return head;
+}
+
+static __always_inline void make_key(struct stats_key *key, const struct ip_payload *ip, const struct message *m,
+				     const struct features *f)
+{
+	u64 head = other_head(ip, f) | edns_head(&f->edns);
 #if KEY_TLD
 	u64 len = f->question.last_len;
 

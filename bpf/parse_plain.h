@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * The shape of nearly every DNS query: Ethernet without tags, IPv4 without options or IPv6 without extension headers,
- * UDP to a watched port, all lengths in agreement. One bounds check, and everything stands at a constant offset. What
- * is not of this shape, for whatever reason, is left to the parsers of the layers, which say why.
+ * UDP to a watched port, all lengths in agreement, also with the frame's. One bounds check, and everything stands at
+ * a constant offset. What is not of this shape, for whatever reason, is left to the parsers of the layers, which say
+ * why.
  */
 #ifndef XDPDNS_PARSE_PLAIN_H
 #define XDPDNS_PARSE_PLAIN_H
@@ -20,68 +21,72 @@
 /* Not an outcome: the frame has another shape. */
 #define NOT_PLAIN OUTCOME_COUNT
 
-/* The UDP header at `udp` is in the frame; `ip_len` is the IP payload's length. */
-static __always_inline enum outcome plain_udp(const u8 *udp, const u8 *end, u64 ip_len, u64 *len)
-{
-	u64 udp_len = load_be16(udp + 4);
+/* Where a plain message is. Its DNS header is in the frame, its last byte is the frame's. */
+struct plain {
+	const u8 *start;
+	const u8 *end;
+	u64 af; /* 4 or 6 */
+};
 
-	if (udp_len != ip_len || udp_len < UDP_HEADER || udp_len > end - udp)
+/* Lengths are those of an IP payload behind a UDP header: without room for one, they are below 0, and so above this. */
+#define PLAIN_LEN_MAX 0xffff
+
+/* Another transport, whose first four bytes are in the frame. */
+static __always_inline enum outcome plain_other(const u8 *h, u64 proto, u64 len)
+{
+	if (len > PLAIN_LEN_MAX)
 		return NOT_PLAIN;
+	return proto == PROTO_TCP ? tcp_by_port(h) : END(NOT_UDP);
+}
+
+/* The UDP header at `udp` is in the frame, and a DNS header's bytes behind it. */
+static __always_inline enum outcome plain_udp(const u8 *udp, const u8 *end, u64 len, u64 af, struct plain *plain)
+{
+	const u8 *start = udp + UDP_HEADER;
+
 	if (!is_watched(udp))
-		return unwatched_udp(udp);
-	*len = udp_len - UDP_HEADER;
-	opaque(*len); /* or clang has what the caller sets then ready before every check */
+		return len > PLAIN_LEN_MAX ? NOT_PLAIN : unwatched_udp(udp);
+	if (load_be16(udp + 4) - UDP_HEADER != len || end - start != len)
+		return NOT_PLAIN;
+	plain->start = start;
+	plain->end = end;
+	plain->af = af;
 	return OUTCOME_GO_ON;
 }
 
-/* Another transport, whose first four bytes are in the frame. */
-static __always_inline enum outcome plain_other(const u8 *h, u64 proto, u64 ip_len)
-{
-	if (proto != PROTO_TCP)
-		return END(NOT_UDP);
-	if (ip_len < 4)
-		return NOT_PLAIN;
-	return tcp_by_port(h);
-}
-
-/* Sets `af`, `proto`, how far `beyond` MESSAGE_AT_MIN the message begins, and its length. */
-static __always_inline enum outcome parse_plain(const u8 *data, const u8 *end, struct ip_payload *ip, u64 *beyond,
-						u64 *len)
+static __always_inline enum outcome parse_plain(const u8 *data, const u8 *end, struct plain *plain)
 {
 	const u8 *h = data + ETH_HEADER;
-	enum outcome bad;
-	u64 ethertype, total;
+	u64 ethertype, len;
 
-	if (h + IPV4_HEADER + UDP_HEADER > end)
+	if (h + IPV4_HEADER + UDP_HEADER + DNS_HEADER > end)
 		return NOT_PLAIN;
 	ethertype = load16(data + ETH_TYPE_AT);
-	ip->proto = PROTO_UDP;
+	opaque(ethertype); /* or clang asks for IPv6 first */
 	if (ethertype == ETHERTYPE_IPV4) {
-		total = load_be16(h + 2);
-		if ((load64(h) & PLAIN_IPV4_MASK) != PLAIN_IPV4 || total < IPV4_HEADER)
+		if ((load64(h) & PLAIN_IPV4_MASK) != PLAIN_IPV4)
 			return NOT_PLAIN;
+		len = load_be16(h + 2) - (u64)(IPV4_HEADER + UDP_HEADER);
+		opaque(len); /* or clang adds the two back, for each comparison */
 		if (h[9] != PROTO_UDP)
-			return plain_other(h + IPV4_HEADER, h[9], total - IPV4_HEADER);
-		bad = plain_udp(h + IPV4_HEADER, end, total - IPV4_HEADER, len);
-		if (bad)
-			return bad;
-		ip->af = 4;
-		ip->addrs = ETH_HEADER + IPV4_ADDRS;
-		*beyond = 0;
-		return OUTCOME_GO_ON;
+			return plain_other(h + IPV4_HEADER, h[9], len);
+		return plain_udp(h + IPV4_HEADER, end, len, 4, plain);
 	}
-	if (ethertype == ETHERTYPE_IPV6 && h + IPV6_HEADER + UDP_HEADER <= end) {
-		if ((h[0] >> 4) != 6 || h[6] != PROTO_UDP)
+	opaque(ethertype);
+	if (ethertype == ETHERTYPE_IPV6) {
+		if (h + IPV6_HEADER + UDP_HEADER + DNS_HEADER > end || (h[0] >> 4) != 6 || h[6] != PROTO_UDP)
 			return NOT_PLAIN;
-		bad = plain_udp(h + IPV6_HEADER, end, load_be16(h + 4), len);
-		if (bad)
-			return bad;
-		ip->af = 6;
-		ip->addrs = ETH_HEADER + IPV6_ADDRS;
-		*beyond = IPV6_HEADER - IPV4_HEADER;
-		return OUTCOME_GO_ON;
+		len = load_be16(h + 4) - (u64)UDP_HEADER;
+		opaque(len);
+		return plain_udp(h + IPV6_HEADER, end, len, 6, plain);
 	}
-	return NOT_PLAIN;
+	return is_vlan(ethertype) ? NOT_PLAIN : END(NOT_IP);
+}
+
+/* The address family of a plain frame, found again. */
+static __always_inline u64 plain_af(const u8 *data, const u8 *end)
+{
+	return data + ETH_HEADER <= end && load16(data + ETH_TYPE_AT) == ETHERTYPE_IPV4 ? 4 : 6;
 }
 
 #endif

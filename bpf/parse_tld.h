@@ -81,4 +81,24 @@ static __always_inline void read_tld(u64 *tld, const struct message *m, const st
 	}
 }
 
+/* The same for a label of 1 to 8 bytes, in straight code. */
+static __always_inline void read_near_tld(u64 *tld, const u8 *root, u64 len)
+{
+	u64 others = 64 - 8 * len, lower = EACH_BYTE(0x20), w;
+
+#pragma unroll
+	for (int i = 0; i < TLD_WORDS - 1; i++)
+		tld[i] = 0;
+	opaque(others); /* or shifting it out and back becomes a mask, and that another constant */
+	w = load64(root - 8) >> others;
+	opaque(w);
+	w <<= others;
+	opaque(w);
+	opaque(lower);
+	lower <<= others;
+	if ((w & lower) != lower) /* see last_bytes() */
+		w = lower_word(w);
+	tld[TLD_WORDS - 1] = w;
+}
+
 #endif

@@ -15,6 +15,7 @@
 #include "edns_sizes.h"
 #include "make_key.h"
 #include "outcomes.h"
+#include "parse_usual.h"
 #include "rows.bpf.h"
 #include "stats_key.h"
 #include "timing.bpf.h"
@@ -30,6 +31,22 @@
 #define CONTEXT struct xdp_md
 #define GO_ON	2
 #endif
+
+/*
+ * A frame's bounds, read at each call: the verifier takes no pointer into the context, only its start, which clang
+ * doesn't know.
+ */
+static __always_inline const u8 *frame_start(CONTEXT *ctx)
+{
+	opaque(ctx);
+	return (const u8 *)(long)ctx->data;
+}
+
+static __always_inline const u8 *frame_end(CONTEXT *ctx)
+{
+	opaque(ctx);
+	return (const u8 *)(long)ctx->data_end;
+}
 
 /* The most of a packet that is gathered for reading: a page, as XDP sees it. */
 #define GATHER_MAX 4096
@@ -106,7 +123,7 @@ static __always_inline bool is_scattered(CONTEXT *ctx, u64 outcome)
 	/* several datagrams in one (GRO) stay as they are: moved about, older kernels can't part them again */
 	if (outcome != OUTCOME_TCP && ctx->gso_segs > 1)
 		return false;
-	return ctx->data_end - ctx->data < len && !IS_ELSEWHERE(outcome);
+	return frame_end(ctx) - frame_start(ctx) < len && !IS_ELSEWHERE(outcome);
 }
 #endif
 
@@ -145,7 +162,7 @@ static __always_inline void count_whole(CONTEXT *ctx, const struct ip_payload *i
 	struct stats_key key;
 
 	/* the frame's start once more: what the verifier learned of the other since would split the walk */
-	time_message((const u8 *)(long)ctx->data, ip, m, f);
+	time_message(frame_start(ctx), ip, m, f);
 	count_header(c, f);
 	make_key(&key, ip, m, f);
 	count_marginals(c, f);
@@ -163,42 +180,121 @@ static __always_inline void count_bad(u64 outcome, const struct features *f, str
 		count_header(c, f);
 }
 
+#if USUAL
+/* In the members that `usual` stands for: a query with options, or with bytes behind its records. */
+static __always_inline void count_unusual_size(struct counters *c, u64 index, u64 size)
+{
+	u64 version = VERSION_0;
+
+	if (index >= USUAL_COUNT / 2) {
+		index -= USUAL_COUNT / 2;
+		version = VERSION_NO_EDNS;
+	}
+	c->question[QCLASS_IN * VERSION_COUNT + version] += 1;
+	c->name_len[index % USUAL_NAME_LEN + 1] += 1;
+	c->name_labels[index / USUAL_NAME_LEN % 8 + 1] += 1;
+	count_size(c, size);
+	opaque(c); /* or clang joins the last of these with the one counter of others, which then needs a jump */
+}
+
+/* False if the message is not a usual query, and then nothing has been counted. */
+static __always_inline bool count_usual(const struct plain *plain, struct counters *c)
+{
+	struct stats_key key;
+	struct features f = {};
+	struct usual u = {};
+
+	if (!parse_usual(plain, &u, &f.edns))
+		return false;
+	read_usual(plain, &u, &f, &key);
+	count_header(c, &f);
+	if (u.index < USUAL_COUNT)
+		c->usual[u.index] += 1;
+	else
+		count_unusual_size(c, u.index - USUAL_COUNT, plain->end - plain->start);
+#if EXACT_EDNS
+	count_edns_size(&f);
+#endif
+	if (!count_in_row(&key))
+		count_unknown(&key, c);
+	return true;
+}
+#endif
+
 #include "tcp.bpf.h"
 
-int xdpdns_count(CONTEXT *ctx)
+/* Leaves a packet to the other side's program, or to this one once more; true if it had to be counted as it is. */
+static __always_inline bool leave(CONTEXT *ctx, u64 outcome, const struct features *f, struct counters *c)
 {
-	const u8 *data = (const u8 *)(long)ctx->data, *end = (const u8 *)(long)ctx->data_end;
-	struct ip_payload ip;
-	struct message m;
-	struct features f;
-	u64 outcome;
-	struct counters *c;
-	u32 packets = COUNTERS_PACKETS;
-
-	outcome = classify(data, end, tags_beside(ctx), &ip, &m, &f);
 #if HANDS_OVER
-	if (is_others(outcome, &f))
+	if (is_others(outcome, f))
 		tails.call(ctx, TAIL_OTHER);
 #endif
-	c = counters.lookup(&packets);
-	if (!c) /* an array's first element is always there; the verifier doesn't know */
-		return GO_ON;
 #if HOOK_TC
 	if (is_scattered(ctx, outcome)) {
 		if (!bpf_skb_pull_data(ctx, ctx->len < GATHER_MAX ? ctx->len : GATHER_MAX))
 			tails.call(ctx, TAIL_AGAIN);
 		c->outcome[outcome ? outcome : OUTCOME_DNS_TRUNCATED] += 1; /* no memory: it stays cut */
-		return GO_ON;
+		return true;
 	}
 #endif
-	if (outcome != OUTCOME_GO_ON) {
+	return false;
+}
+
+/* A packet of which the ports say enough, or the protocol. */
+static __always_inline int count_unread(CONTEXT *ctx, u64 outcome, struct counters *c)
+{
+	struct features none = {};
+
+	if (leave(ctx, outcome, &none, c))
+		return GO_ON;
 #if TCP
-		if (outcome == OUTCOME_TCP)
-			tails.call(ctx, TAIL_TCP);
+	if (outcome == OUTCOME_TCP)
+		tails.call(ctx, TAIL_TCP);
 #endif
-		count_bad(outcome, &f, c);
-		return GO_ON;
-	}
-	count_whole(ctx, &ip, &m, &f, c);
+	c->outcome[outcome] += 1;
 	return GO_ON;
+}
+
+/* Any other packet. All is set from the beginning: clang copies what is not, and the verifier wants no such copy. */
+static __always_inline int count_any(CONTEXT *ctx, bool is_plain, struct counters *c)
+{
+	const u8 *data = frame_start(ctx), *end = frame_end(ctx);
+	struct ip_payload ip = {};
+	struct message m = {};
+	struct features f = {};
+	u64 outcome = classify(data, end, tags_beside(ctx), is_plain ? plain_af(data, end) : 0, &ip, &m, &f);
+
+	if (leave(ctx, outcome, &f, c))
+		return GO_ON;
+#if TCP
+	if (outcome == OUTCOME_TCP)
+		tails.call(ctx, TAIL_TCP);
+#endif
+	if (outcome != OUTCOME_GO_ON)
+		count_bad(outcome, &f, c);
+	else
+		count_whole(ctx, &ip, &m, &f, c);
+	return GO_ON;
+}
+
+int xdpdns_count(CONTEXT *ctx)
+{
+	CONTEXT *volatile kept = ctx; /* in memory: the usual query needs all registers, and not this */
+	struct plain plain = {};
+	struct counters *c;
+	u32 packets = COUNTERS_PACKETS;
+	u64 outcome;
+
+	c = counters.lookup(&packets); /* first, while there is nothing else to keep */
+	if (!c)			       /* an array's first element is always there; the verifier doesn't know */
+		return GO_ON;
+	outcome = parse_plain(frame_start(ctx), frame_end(ctx), &plain);
+#if USUAL
+	if (outcome == OUTCOME_GO_ON && count_usual(&plain, c))
+		return GO_ON;
+#endif
+	if (outcome != OUTCOME_GO_ON && outcome != NOT_PLAIN)
+		return count_unread(kept, outcome, c);
+	return count_any(kept, outcome == OUTCOME_GO_ON, c);
 }

@@ -10,8 +10,8 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, cached_property
 from itertools import compress
-from operator import add, mul
-from typing import Any
+from operator import add, attrgetter, mul
+from typing import Any, NamedTuple
 
 import dns.opcode
 
@@ -26,6 +26,12 @@ OVERFLOWS = ("map_full", "map_error")
 
 SIZE_STEP = 16
 """Bytes that a bucket of the query size spans (bpf/counters.h)."""
+
+# The dimensions of USUAL_INDEX in bpf/counters.h: no OPT record or one of version 0, labels from 1
+# on, and the name's bytes from 1 on.
+USUAL_LABELS, USUAL_NAME_LEN = 6, 64
+_USUAL_SIZES = (12 + 4 + 11, 12 + 4)
+"""Bytes of such a message beside the name: header, type and class, and the OPT record or none."""
 
 _OPCODES = tuple(dns.opcode.to_text(dns.opcode.Opcode.make(opcode)) for opcode in range(16))
 
@@ -73,8 +79,22 @@ class Counters:
         self._encrypted = encrypted
 
     def __getitem__(self, name: str) -> list[int]:
+        """The counts of a member, with those of `usual` that belong to it."""
+        counts = self._stored(name)
+        place = _USUAL_PLACES.get(name)
+        if place:
+            for index, count in self._usual:
+                counts[place(index)] += count
+        return counts
+
+    def _stored(self, name: str) -> list[int]:
         field = self._layout.fields[name]
         return self.words[field.offset // 8 : field.offset // 8 + field.count].tolist()
+
+    @cached_property
+    def _usual(self) -> list[tuple[Usual, int]]:
+        """Queries in no other member but `header`: of the many shapes those few that came."""
+        return [(usual(at), count) for at, count in _those(self._stored("usual"))]
 
     def __add__(self, other: Counters) -> Counters:
         if not other:
@@ -119,8 +139,39 @@ class Counters:
     @cached_property
     def header(self) -> list[tuple[int, int]]:
         """Messages by HEADER_INDEX: of the 2048 values those few that traffic has."""
-        counts = self["header"]
-        return list(zip(compress(range(len(counts)), counts), filter(None, counts), strict=True))
+        return _those(self["header"])
+
+
+class Usual(NamedTuple):
+    """What all queries at an index of `usual` have in common."""
+
+    version: int
+    labels: int
+    name_len: int
+    size: int
+
+
+@cache
+def usual(index: int) -> Usual:
+    """What is at an index of it."""
+    rest, name_len = divmod(index, USUAL_NAME_LEN)
+    no_edns, labels = divmod(rest, USUAL_LABELS)
+    version = EDNS_VERSIONS.index(vocab.NO_EDNS if no_edns else "0")
+    return Usual(version, labels + 1, name_len + 1, name_len + 1 + _USUAL_SIZES[no_edns])
+
+
+_USUAL_PLACES: Mapping[str, Callable[[Usual], int]] = {
+    "question": attrgetter("version"),  # of class IN, the first
+    "name_len": attrgetter("name_len"),
+    "name_labels": attrgetter("labels"),
+    "size": attrgetter("size"),
+}
+"""Where in a member a usual query has its place."""
+
+
+def _those(counts: list[int]) -> list[tuple[int, int]]:
+    """Those that are not 0, each with its index."""
+    return list(zip(compress(range(len(counts)), counts), filter(None, counts), strict=True))
 
 
 class _Marginals(Marginals):

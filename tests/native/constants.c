@@ -32,6 +32,14 @@ int main(void)
 	SHOW(OVERFLOW_MAP_ERROR);
 	SHOW(OVERFLOW_COUNT);
 	SHOW(SIZE_STEP);
+	SHOW(USUAL_COUNT);
+	for (u32 i = 1; i <= USUAL_LABELS; i++) {
+		printf("usual_labels %u %u\n", i, USUAL_INDEX(0, i, 1));
+		printf("usual_no_edns %u %u\n", i, USUAL_INDEX(1, i, 1));
+	}
+	for (u32 i = 1; i <= USUAL_NAME_LEN; i++)
+		printf("usual_name_len %u %u\n", i, USUAL_INDEX(0, 1, i));
+	SHOW(sizeof(struct counters));
 	SHOW(BIT_QR);
 	SHOW(BIT_DO);
 	SHOW(BIT_AD);

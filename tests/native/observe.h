@@ -11,11 +11,12 @@
 
 #include "classify.h"
 #include "make_key.h"
+#include "parse_usual.h"
 #if TIMING
 #include "timing.h"
 #endif
 
-/* Written as it is for each frame: 24 bytes, then the key. What the outcome doesn't fill is zero. */
+/* Written as it is for each frame: 24 bytes, the key, and 8 bytes. What the outcome doesn't fill is zero. */
 struct observation {
 	u8 outcome;
 	u8 header2;
@@ -27,6 +28,7 @@ struct observation {
 	u32 name_len;
 	u32 labels;
 	struct stats_key key;
+	u64 usual; /* read in straight code as well */
 };
 
 _Static_assert(offsetof(struct observation, key) == 24, "no padding");
@@ -100,15 +102,73 @@ static inline void check_key(const struct stats_key *key, const struct question 
 #endif
 }
 
+/* Found at constant offsets or layer by layer: the same message. */
+static inline void check_plain(const u8 *frame, const u8 *end, enum outcome outcome, const struct ip_payload *ip,
+			       const struct message *m)
+{
+	struct plain plain = {0};
+	struct ip_payload plain_ip;
+	struct message plain_m;
+	struct features f;
+	enum outcome found = parse_plain(frame, end, &plain);
+
+	if (found == NOT_PLAIN)
+		return;
+	if (found != OUTCOME_GO_ON) {
+		must(found == outcome);
+		return;
+	}
+	must(plain.af == plain_af(frame, end));
+	must(classify(frame, end, 0, plain.af, &plain_ip, &plain_m, &f) == outcome);
+	must(plain_ip.af == ip->af && plain_ip.proto == ip->proto && plain_ip.addrs == ip->addrs);
+	must(plain_m.start == m->start && plain_m.len == m->len);
+	must(plain.start == m->start && plain.end == m->start + m->len);
+}
+
+/* Found in straight code or by the parsers that know all of DNS: the same query. */
+static inline bool check_usual(const u8 *frame, const u8 *end, const struct message *m, const struct features *f,
+			       const struct stats_key *key)
+{
+#if !RESPONSES
+	struct plain plain = {0};
+	struct stats_key usual_key;
+	struct features found = {0};
+	struct usual u;
+	u64 index;
+
+	if (parse_plain(frame, end, &plain) || !parse_usual(&plain, &u, &found.edns))
+		return false;
+	read_usual(&plain, &u, &found, &usual_key);
+	must(memcmp(&usual_key, key, sizeof(*key)) == 0);
+	must(found.header2 == f->header2 && found.header3 == f->header3);
+	must(found.edns.bucket == f->edns.bucket && found.edns.do_bit == f->edns.do_bit);
+	must(found.edns.size == f->edns.size);
+	must(u.root == f->question.root && u.tld_len == f->question.last_len);
+	must(f->question.qclass == 1 && f->edns.version == 0);
+	index = USUAL_INDEX(f->edns.bucket == EDNS_NONE, f->question.labels, f->question.name_len);
+	must(index < USUAL_COUNT);
+	if (u.index < USUAL_COUNT)
+		must(m->len == f->question.end + (f->edns.bucket == EDNS_NONE ? 0 : OPT_FIXED));
+	else
+		index += USUAL_COUNT;
+	must(u.index == index);
+	return true;
+#else
+	(void)frame, (void)end, (void)m, (void)f, (void)key;
+	return false;
+#endif
+}
+
 static inline struct observation observe(const u8 *frame, size_t len)
 {
 	struct observation o = {0};
 	struct ip_payload ip;
 	struct message m;
 	struct features f;
-	enum outcome outcome = classify(frame, frame + len, 0, &ip, &m, &f);
+	enum outcome outcome = classify(frame, frame + len, 0, 0, &ip, &m, &f);
 
 	must(outcome < OUTCOME_COUNT);
+	check_plain(frame, frame + len, outcome, &ip, &m);
 	o.outcome = outcome;
 	if (outcome == OUTCOME_QUERY || outcome >= OUTCOME_HEADER_SEEN) {
 		must(m.start >= frame + MESSAGE_AT_MIN && m.start + m.len <= frame + len);
@@ -127,6 +187,7 @@ static inline struct observation observe(const u8 *frame, size_t len)
 	check_pair(frame, &ip, &m, &f);
 	make_key(&o.key, &ip, &m, &f);
 	check_key(&o.key, &f.question);
+	o.usual = check_usual(frame, frame + len, &m, &f, &o.key);
 	o.version = f.edns.version;
 	o.edns_size = f.edns.size;
 	o.qclass = f.question.qclass;

@@ -59,6 +59,7 @@ class Observation(NamedTuple):
     name_len: int
     labels: int
     key: bytes
+    usual: int
 
 
 def observe(program: Path, frames: list[bytes]) -> list[Observation]:
@@ -69,7 +70,7 @@ def observe(program: Path, frames: list[bytes]) -> list[Observation]:
     assert done.returncode == 0, done.stderr.decode()[-4000:]
     size, rest = divmod(len(done.stdout), len(frames))
     assert rest == 0
-    unpack = struct.Struct(f"<4B2HQ2I{size - 24}s").iter_unpack
+    unpack = struct.Struct(f"<4B2HQ2I{size - 32}sQ").iter_unpack
     return [Observation(*fields) for fields in unpack(done.stdout)]
 
 
@@ -87,6 +88,8 @@ def test_no_read_beyond_the_frame(settings: ProgramSettings, kind: Kind, tmp_pat
     named = Counter(NAMES[observation.outcome] for observation in seen)
     # the vectors end in every way that there is
     assert named.keys() == native_outcomes(settings)
+    # and both ways to read a query were taken, of which the harness compares what they find
+    assert {o.usual for o in seen} == ({0, 1} if settings.side == "queries" else {0})
 
 
 @pytest.mark.parametrize("end", ["over", "under"])

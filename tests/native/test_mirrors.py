@@ -76,6 +76,20 @@ def test_overflows() -> None:
     numbered("OVERFLOW", counters.OVERFLOWS)
 
 
+def test_usual() -> None:
+    found = constants()
+    assert found["USUAL_COUNT"] == 2 * counters.USUAL_LABELS * counters.USUAL_NAME_LEN
+    for labels in range(1, counters.USUAL_LABELS + 1):
+        usual = counters.usual(found[f"usual_labels {labels}"])
+        assert usual == (counters.EDNS_VERSIONS.index("0"), labels, 1, 12 + 1 + 4 + 11)
+        usual = counters.usual(found[f"usual_no_edns {labels}"])
+        assert usual == (counters.EDNS_VERSIONS.index("no_edns"), labels, 1, 12 + 1 + 4)
+    for length in range(1, counters.USUAL_NAME_LEN + 1):
+        usual = counters.usual(found[f"usual_name_len {length}"])
+        assert (usual.labels, usual.name_len, usual.size) == (1, length, 12 + length + 4 + 11)
+    assert counters.QCLASSES[0] == "IN"
+
+
 def test_fields() -> None:
     found = constants()
     assert found["SIZE_STEP"] == counters.SIZE_STEP
