@@ -1,11 +1,11 @@
-"""What the truth tests share: the captures' files, tshark's dissections made ahead, the report."""
+"""What the truth tests share: the captures' files, tshark's dissections, the report."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -51,20 +51,30 @@ def capture_files() -> list[Path]:
     return [folder / name for name in names]
 
 
-@pytest.fixture(scope="session")
-def dissections(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[list[Dissection]]]]:
-    """Tshark's view of each capture by file name, two processes at a time, ahead of the tests.
+@lru_cache(maxsize=1)
+def dissection(path: Path) -> list[Dissection]:
+    """Tshark's view of a shared capture: made once for all tests of that, which follow each other.
 
-    Only of the captures of the tests that were selected, in the tests' order.
+    It takes a quarter of a second of CPU time to start, and there are hundreds of captures.
     """
     if MISSING:
         pytest.skip("tshark is missing")
-    calls = (item.callspec for item in request.session.items if hasattr(item, "callspec"))
-    paths = [call.params["path"] for call in calls if "path" in call.params]
-    wanted = [path for path in paths if path in set(capture_files())]
-    with ThreadPoolExecutor(2) as pool:
-        yield {path.name: pool.submit(dissect, path) for path in wanted}
-        pool.shutdown(cancel_futures=True)
+    return dissect(path)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of a capture beside each other."""
+    order = {path: number for number, path in enumerate(capture_files())}
+
+    def capture(item: pytest.Item) -> int | None:
+        callspec = getattr(item, "callspec", None)
+        return order.get(callspec.params.get("path")) if callspec else None
+
+    places = [place for place, item in enumerate(items) if capture(item) is not None]
+    tests = sorted((items[place] for place in places), key=lambda item: capture(item) or 0)
+    for place, item in zip(places, tests, strict=True):
+        items[place] = item
 
 
 @pytest.fixture

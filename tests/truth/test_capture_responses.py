@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from concurrent.futures import Future
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +15,13 @@ import pytest
 
 from tests.truth import captures, library, pair_rules, rules, tshark
 from tests.truth.compare import differences
-from tests.truth.conftest import Report, capture_files
-from tests.truth.loading import EXACT, EXACT_RESPONSES, compiled, load, settings
+from tests.truth.conftest import Report, capture_files, dissection
+from tests.truth.loading import EXACT, EXACT_RESPONSES, settings
 from tests.truth.pairing import UNIT_NS, Pairs, pair
 from tests.truth.reference import classify
+from tests.truth.reuse import reused_pair
 from tests.truth.table import tabulate
 from tests.truth.test_captures import CUT_FILES, UNREADABLE, VISIBLE
-from xdpdns.loader import LoadedProgram
 from xdpdns.replay import ReplayResult, replay
 from xdpdns.snapshot import Snapshot, Timing
 from xdpdns.timing import CaptureClock
@@ -33,30 +31,27 @@ READABLE = [path for path in capture_files() if path.name not in UNREADABLE]
 
 
 def run(path: Path) -> ReplayResult:
-    """Both programs with rows for everything and fresh maps, all responses timed."""
+    """Both programs with rows for everything and empty maps, all responses timed."""
     if os.geteuid():
         pytest.skip("loading BPF programs needs root")
     asked, answered = (
         replace(settings(config), timing=1, capture_clock=True, max_series=10_000)
         for config in (EXACT, EXACT_RESPONSES)
     )
-    with (
-        load(asked) as queries,
-        closing(LoadedProgram(compiled(answered), answered, shared=queries.maps)) as responses,
-        CaptureClock(queries.maps["clock"]) as clock,
-    ):
+    queries, responses = reused_pair(asked, answered)
+    queries.clear()
+    responses.clear()
+    with CaptureClock(queries.maps["clock"]) as clock:
         return replay([path], queries, responses=responses, clock=clock)
 
 
 @pytest.mark.parametrize("path", READABLE, ids=lambda path: path.name)
-def test_responses_and_pairs(
-    path: Path, dissections: dict[str, Future[list[tshark.Dissection]]], report: Report
-) -> None:
+def test_responses_and_pairs(path: Path, report: Report) -> None:
     packets = captures.read_timed(path)
     if path.name in CUT_FILES:
         packets.pop()
     frames = [frame for _, frame in packets]
-    seen = dissections[path.name].result()
+    seen = dissection(path)
     pairs = pair([(time * 1000, frame[:VISIBLE]) for time, frame in packets], EXACT)
     explained, wrong = judge_rows(frames, seen)
     more, wrong_pairs = judge_pairs(packets, seen, pairs)
@@ -104,12 +99,12 @@ def judge_rows(
     """The rules that explain what the others see differently, and what none explains."""
     explained: Counter[str] = Counter()
     wrong = []
-    for number, (frame, dissection) in enumerate(zip(frames, seen, strict=True), 1):
+    for number, (frame, dissected) in enumerate(zip(frames, seen, strict=True), 1):
         ours = classify(frame, EXACT_RESPONSES)
-        theirs = tshark.response_row(dissection, EXACT_RESPONSES)
+        theirs = tshark.response_row(dissected, EXACT_RESPONSES)
         if theirs != ours.row:
-            rule = rules.explain(rules.Case(frame, ours, theirs, dissection))
-            rule = rule or pair_rules.explain_row(rules.Case(frame, ours, theirs, dissection))
+            rule = rules.explain(rules.Case(frame, ours, theirs, dissected))
+            rule = rule or pair_rules.explain_row(rules.Case(frame, ours, theirs, dissected))
             if rule:
                 explained[rule] += 1
             else:
@@ -130,8 +125,8 @@ def judge_pairs(
     times, frames = [time for time, _ in packets], [frame for _, frame in packets]
     explained: Counter[str] = Counter()
     wrong = []
-    for index, dissection in enumerate(seen):
-        ours, theirs = pairs.pairs.get(index), tshark.answers(dissection, EXACT_RESPONSES)
+    for index, dissected in enumerate(seen):
+        ours, theirs = pairs.pairs.get(index), tshark.answers(dissected, EXACT_RESPONSES)
         if ours != theirs:
             case = pair_rules.Case(times, frames, seen, pairs, index, ours, theirs)
             rule = pair_rules.explain(case)
@@ -141,13 +136,13 @@ def judge_pairs(
                 wrong.append(f"packet {index + 1} answers {ours}, tshark {theirs} (from 0)")
         elif ours is not None:
             explained["(pairs equal)"] += 1
-            if abs(float(dissection.time[0]) * 1e9 - pairs.units[index] * UNIT_NS) <= 2 * UNIT_NS:
+            if abs(float(dissected.time[0]) * 1e9 - pairs.units[index] * UNIT_NS) <= 2 * UNIT_NS:
                 continue
             case = pair_rules.Case(times, frames, seen, pairs, index, ours, theirs)
             if pair_rules.clock_back(case):
                 explained["clock_back"] += 1
             else:
                 wrong.append(
-                    f"packet {index + 1}: {pairs.units[index]} units, tshark {dissection.time}"
+                    f"packet {index + 1}: {pairs.units[index]} units, tshark {dissected.time}"
                 )
     return explained, wrong

@@ -12,8 +12,9 @@ import pytest
 
 from tests.truth import captures, tcp_messages, tshark
 from tests.truth.conftest import Report, capture_files
-from tests.truth.loading import EXACT, EXACT_RESPONSES, load, settings
+from tests.truth.loading import EXACT, EXACT_RESPONSES, settings
 from tests.truth.reference import Config, ResponseRow, Row, classify
+from tests.truth.reuse import reused
 from tests.truth.runner import Runner
 from tests.truth.tcp_messages import Case, Rows, Segment, explain
 from tests.truth.test_captures import VISIBLE
@@ -89,28 +90,29 @@ def judge(
     """Segments, and messages in rows, of one side; and why tshark has other rows, if it has."""
     segments = messages = 0
     row_type = Row if config.side == "queries" else ResponseRow
-    with load(replace(settings(config), tcp=True, max_series=10_000)) as program:
-        runner = Runner(program, config)
-        for index, frame in enumerate(frames):
-            if classify(frame, config).outcome != "tcp":
-                continue
-            before = program.snapshot().tcp
-            counted = runner.run([frame[:VISIBLE]]).queries
-            ours: Rows = Counter({row_type(*row): n for row, n in counted.items()})
-            after = program.snapshot().tcp
-            assert before is not None
-            assert after is not None
-            [kind] = (name for name, n in after.segments.items() if n != before.segments[name])
-            segments += 1
-            messages += ours.total()
-            segment = seen[index]
-            steps = max(map(tcp_messages.steps, segment.messages), default=0)
-            case = Case(kind, ours, rows(segment, config), segment.marks, steps)
-            if case.ours != case.theirs:
-                rule = explain(case)
-                explained.update([rule] if rule else [])
-                if not rule:
-                    wrong.append(f"packet {index + 1}, {config.side}: {case}")
+    program = reused(replace(settings(config), tcp=True, max_series=10_000))
+    program.clear()
+    runner = Runner(program, config)
+    for index, frame in enumerate(frames):
+        if classify(frame, config).outcome != "tcp":
+            continue
+        before = program.snapshot().tcp
+        counted = runner.run([frame[:VISIBLE]]).queries
+        ours: Rows = Counter({row_type(*row): n for row, n in counted.items()})
+        after = program.snapshot().tcp
+        assert before is not None
+        assert after is not None
+        [kind] = (name for name, n in after.segments.items() if n != before.segments[name])
+        segments += 1
+        messages += ours.total()
+        segment = seen[index]
+        steps = max(map(tcp_messages.steps, segment.messages), default=0)
+        case = Case(kind, ours, rows(segment, config), segment.marks, steps)
+        if case.ours != case.theirs:
+            rule = explain(case)
+            explained.update([rule] if rule else [])
+            if not rule:
+                wrong.append(f"packet {index + 1}, {config.side}: {case}")
     return segments, messages
 
 

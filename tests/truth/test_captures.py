@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +16,12 @@ import pytest
 
 from tests.truth import captures, library, rules, tshark
 from tests.truth.compare import differences
-from tests.truth.conftest import Report, capture_files
-from tests.truth.loading import EXACT, load, settings
+from tests.truth.conftest import Report, capture_files, dissection
+from tests.truth.loading import EXACT, settings
 from tests.truth.reference import Verdict, classify
+from tests.truth.reuse import Reused, reused
 from tests.truth.table import tabulate
 from xdpdns.errors import CaptureError
-from xdpdns.loader import LoadedProgram
 from xdpdns.replay import replay
 
 # The link types that carry no IP; xdpdns must name them too.
@@ -47,19 +45,19 @@ VISIBLE = 3520
 
 
 @pytest.fixture
-def program() -> Iterator[LoadedProgram]:
-    """A program with a row for every TLD and type, and fresh maps."""
+def program() -> Reused:
+    """A program with a row for every TLD and type, and empty maps."""
     if os.geteuid():
         pytest.skip("loading BPF programs needs root")
-    with load(replace(settings(EXACT), max_series=10_000)) as loaded:
-        yield loaded
+    program = reused(replace(settings(EXACT), max_series=10_000))
+    program.clear()
+    return program
 
 
 @pytest.mark.parametrize("path", capture_files(), ids=lambda path: path.name)
 def test_all_decoders_agree(
     path: Path,
-    dissections: dict[str, Future[list[tshark.Dissection]]],
-    program: LoadedProgram,
+    program: Reused,
     report: Report,
 ) -> None:
     if path.name in UNREADABLE:
@@ -73,7 +71,7 @@ def test_all_decoders_agree(
     if path.name in CUT_FILES:
         frames.pop()
     verdicts = [classify(frame, EXACT) for frame in frames]
-    seen = dissections[path.name].result()
+    seen = dissection(path)
     explained, wrong = judge(frames, verdicts, seen)
     result = replay([path], program)
     table = tabulate((frame[:VISIBLE] for frame in frames), EXACT)
@@ -97,10 +95,10 @@ def judge(
     explained: Counter[str] = Counter()
     wrong = []
     for number, packet in enumerate(zip(frames, verdicts, seen, strict=True), 1):
-        frame, ours, dissection = packet
-        theirs = tshark.row(dissection, EXACT)
+        frame, ours, dissected = packet
+        theirs = tshark.row(dissected, EXACT)
         if theirs != ours.row:
-            rule = rules.explain(rules.Case(frame, ours, theirs, dissection))
+            rule = rules.explain(rules.Case(frame, ours, theirs, dissected))
             if rule:
                 explained[rule] += 1
             else:
