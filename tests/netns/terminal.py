@@ -13,6 +13,10 @@ from typing import Self
 
 from tests.netns.lab import PATIENCE, Namespace, wait_until
 
+# A size in the environment goes before the terminal's own. Who imports readline gets one there that
+# only its children see, and so do pytest-xdist's workers: 80 columns and 24 lines.
+NOT_OURS = ("TMUX", "NO_COLOR", "COLUMNS", "LINES")
+
 
 class Terminal:
     """A command in a terminal of `width` times `height`; what it leaves there can be looked at."""
@@ -29,8 +33,7 @@ class Terminal:
         settings = {"LANG": "C.UTF-8", **(env or {})}
         inner = ["env", *(f"{name}={value}" for name, value in settings.items()), *argv]
         size = ["-x", str(width), "-y", str(height)]
-        environment = {k: v for k, v in os.environ.items() if k not in ("TMUX", "NO_COLOR")}
-        self._environment = environment
+        self._environment = {k: v for k, v in os.environ.items() if k not in NOT_OURS}
         self._tmux(
             *("-f", "/dev/null", "new-session", "-d", "-s", "test", *size),
             shlex.join(namespace.command(inner)),

@@ -94,7 +94,6 @@ def masked(lines: Sequence[str]) -> list[str]:
     return [*head, "(the last minutes)", *lines[3:]]
 
 
-@pytest.mark.alone  # beside others a screen of 200x60 lacks tables, for a reason not yet found
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 60)])
 @pytest.mark.parametrize("colour", [True, False], ids=["colour", "no-colour"])
 def test_golden(
