@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from tests import packets as p
 from tests.bpf.conftest import require_root
-from tests.truth.loading import EXACT, compiled, settings
+from tests.truth.loading import EXACT, settings
+from tests.truth.reuse import reused
 from xdpdns.kernel import TCX_NEXT, XDP_PASS, TestRun
-from xdpdns.loader import LoadedProgram
 from xdpdns.settings import ProgramSettings
 from xdpdns.snapshot import Snapshot
 
@@ -21,11 +20,12 @@ START = 0xFFFFFF00  # so that the sequence numbers come round in every test
 
 
 class Flow:
-    """One connection's client side through a program of its own."""
+    """One connection's client side through a program that has counted nothing yet."""
 
     def __init__(self, chosen: ProgramSettings) -> None:
         require_root()
-        self.program = LoadedProgram(compiled(chosen), chosen)
+        self.program = reused(chosen)
+        self.program.clear()
         self._passed = (XDP_PASS if chosen.hook == "xdp" else TCX_NEXT) & 0xFFFFFFFF
         self._run = TestRun(self.program.fd).run
         self.seq = START
@@ -72,10 +72,8 @@ XDP = replace(settings(EXACT), tcp=True)
 
 
 @pytest.fixture(params=["xdp", "tc"])
-def flow(request: pytest.FixtureRequest) -> Iterator[Flow]:
-    made = Flow(replace(XDP, hook=request.param))
-    yield made
-    made.program.close()
+def flow(request: pytest.FixtureRequest) -> Flow:
+    return Flow(replace(XDP, hook=request.param))
 
 
 def message(owner: str = "www.example.nl") -> bytes:
@@ -266,7 +264,6 @@ def test_responses() -> None:
     flow.segment(bytes(wire) * 3)
     assert flow.counted() == ({"syn": 1, "messages": 1}, {"response": 3}, 3)
     assert flow.snapshot().queries == {("tcp", "NXDOMAIN", "AAAA"): 3}
-    flow.program.close()
 
 
 @pytest.mark.parametrize("header", [bytes(19), bytes(12) + b"\x40" + bytes(7), b"\0" * 4])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 
@@ -13,10 +11,9 @@ import pytest
 
 from tests import packets as p
 from tests.bpf.conftest import require_root
-from tests.truth.loading import compiled, load
+from tests.truth.reuse import Reused, reused_pair
 from xdpdns import timing
 from xdpdns.kernel import TestRun
-from xdpdns.loader import LoadedProgram
 from xdpdns.settings import ProgramSettings
 from xdpdns.snapshot import Timing
 
@@ -25,8 +22,8 @@ from xdpdns.snapshot import Timing
 class Exchange:
     """Both programs; `query` and `response` each run one frame."""
 
-    queries: LoadedProgram
-    responses: LoadedProgram
+    queries: Reused
+    responses: Reused
 
     def __post_init__(self) -> None:
         self._in = TestRun(self.queries.fd)
@@ -45,24 +42,20 @@ class Exchange:
         return found
 
 
-@contextmanager
-def exchange(sample: int = 1) -> Iterator[Exchange]:
-    """Two programs with fresh maps, the pending table and the counters shared."""
+def exchange(sample: int = 1) -> Exchange:
+    """Two programs with empty maps, the pending table and the counters shared."""
     require_root()
     asked = ProgramSettings(timing=sample)
     answered = ProgramSettings(timing=sample, side="responses", hook="tc", labels=("af", "rcode"))
-    with load(asked) as queries:
-        responses = LoadedProgram(compiled(answered), answered, shared=queries.maps)
-        try:
-            yield Exchange(queries, responses)
-        finally:
-            responses.close()
+    both = reused_pair(asked, answered)
+    for one in both:
+        one.clear()
+    return Exchange(*both)
 
 
 @pytest.fixture
-def pair() -> Iterator[Exchange]:
-    with exchange() as made:
-        yield made
+def pair() -> Exchange:
+    return exchange()
 
 
 def frames(
@@ -224,12 +217,12 @@ def frame_of(number: int) -> bytes:
 
 def test_sample_is_consistent() -> None:
     """One in 16, and the same ones on both sides: what is sampled is matched."""
-    with exchange(16) as pair:
-        for ident in range(4096):
-            query, response = frames(ident=ident)
-            pair.query(query)
-            pair.response(response)
-        found = pair.timing()
+    pair = exchange(16)
+    for ident in range(4096):
+        query, response = frames(ident=ident)
+        pair.query(query)
+        pair.response(response)
+    found = pair.timing()
     assert found.sample == 16
     assert found.orphan == found.waiting == 0
     assert found.matched == found.tracked
