@@ -43,8 +43,6 @@ ns.sub 60 IN A 192.0.2.90
     + "\n"
 }
 
-pytestmark = pytest.mark.alone  # times of microseconds, and rates
-
 PAIRING = "xdpdns_response_pairing_total"
 
 Answer = tuple[str, ...]
@@ -173,6 +171,7 @@ def quantile(found: Scrape, q: float) -> tuple[float, float]:
     return (edges[at - 1] if at else 0.0, edges[at])
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("rate", [1000, 50_000])
 def test_times_are_the_clients_but_for_the_path(lab: Lab, rate: int) -> None:
     """The median is in the client's bucket, or below it by what the path and the client take."""
@@ -226,6 +225,7 @@ def answering(lab: Lab, drop: int) -> Iterator[None]:
         server.close()
 
 
+@pytest.mark.alone
 def test_one_in_seventeen_is_not_answered(lab: Lab) -> None:
     agent = Agent(lab, "--latency-sample", "1")
 
@@ -250,6 +250,7 @@ def test_one_in_seventeen_is_not_answered(lab: Lab) -> None:
     assert found.queries == 1700
 
 
+@pytest.mark.alone
 def test_a_server_that_stands_still_for_three_seconds(lab: Lab) -> None:
     """dnsperf doesn't wait that long by default; the answers come all the same."""
     nsd = start_nsd(lab, ZONE)
@@ -314,6 +315,7 @@ def _mac(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
 
 
+@pytest.mark.alone
 def test_a_flood_that_nobody_answers(lab: Lab) -> None:
     """Real pairs meet while queries from everywhere fill the table several times over."""
     start_nsd(lab, ZONE)

@@ -281,7 +281,6 @@ def test_the_agent_is_left_as_it_was(lab: Lab, counted: tuple[Agent, Sequence[Qu
     assert state(lab, agent) == before
 
 
-@pytest.mark.alone
 def test_cost(lab: Lab, counted: tuple[Agent, Sequence[Query]]) -> None:
     """Printed; the bound only catches a mistake, such as a loop that doesn't wait."""
 
