@@ -1,4 +1,4 @@
-"""What every tier shares: CI turns a skip into a failure, and where the captures are."""
+"""What every tier shares: CI turns a skip into a failure, how workers share tests, the captures."""
 
 from __future__ import annotations
 
@@ -19,6 +19,23 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if CI and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped under CI=true: {report.longrepr}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """See schedule.py; only the process that hands out tests to workers asks for it."""
+    from tests.schedule import Scheduling
+
+    return Scheduling(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sort them for that."""
+    if hasattr(config, "workerinput"):
+        from tests.schedule import order
+
+        items.sort(key=lambda item: order(item.nodeid))
 
 
 @pytest.fixture(scope="session")
