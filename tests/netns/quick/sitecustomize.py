@@ -56,12 +56,10 @@ def cached(compile_: Any) -> Any:
             return pickle.loads(path.read_bytes())
         except OSError:  # not yet, or this user may not read there
             made = compile_(settings)
-        try:
+        if os.access(path.parent, os.W_OK):
             own = path.with_suffix(f".{os.getpid()}")
             own.write_bytes(pickle.dumps(made))
             own.rename(path)
-        except OSError:
-            pass
         return made
 
     return look
