@@ -85,7 +85,7 @@ def test_restarts_and_kills_under_load_lose_nothing(kept: Lab, mode: str) -> Non
     lab = kept
     start_nsd(lab)
     began = time.monotonic()
-    agent = Agent(lab, "--keep", "--mode", mode)
+    agent = Agent(lab, "--keep", "--mode", mode, compiles=True)
     start = time.monotonic() - began
     first = lab.server.xdp_program()
     perf = load(lab, 60 + 30 * ENDS)
