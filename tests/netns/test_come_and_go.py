@@ -19,7 +19,7 @@ from xdpdns import running
 from xdpdns.hooks import Found, Hooks
 
 QUERY = bytes.fromhex("000001000001000000000000") + b"\x03com\0\0\1\0\1"
-TIMES, WARM_UP = 20, 5
+TIMES, WARM_UP = 20, 15
 
 
 @pytest.fixture
