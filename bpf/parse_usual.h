@@ -67,8 +67,8 @@ static __always_inline bool walk_usual(struct walk *w, const u8 *end)
 	if (w->at >= end)                                                                                              \
 		return false;                                                                                          \
 	label = *w->at;                                                                                                \
-	if (nth > 0 && label == 0)                                                                                     \
-		return true;                                                                                           \
+	if (label == 0)                                                                                                \
+		return nth > 0;                                                                                        \
 	if (label > LABEL_MAX)                                                                                         \
 		return false;                                                                                          \
 	step(w, label);

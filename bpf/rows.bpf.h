@@ -18,7 +18,7 @@ BPF_TABLE("array", u32, u64, counts, 1);
 BPF_TABLE("array", u32, struct stats_key, keys, 1); /* by the row's number */
 BPF_TABLE("array", u32, struct row_numbers, numbers, 1);
 /* One more than the number that a CPU was given for a row that was not made: the next one has it. */
-BPF_TABLE("percpu_array", u32, u32, spare, 1);
+BPF_TABLE("percpu_array", u32, u64, spare, 1);
 
 #if KEY_TLD && TLDS_BOUNDED
 struct tld_key {
@@ -47,10 +47,12 @@ static __always_inline bool count_in_row(struct stats_key *key)
 	return true;
 }
 
-/* The number that the next row of this CPU is to have. */
-static __always_inline u32 next_number(struct row_numbers *n, const u32 *kept)
+/* The number that the next row of this CPU is to have: one that was kept, or a new one. */
+static __always_inline u32 next_number(struct row_numbers *n, u64 *kept)
 {
-	return *kept ? *kept - 1 : __sync_fetch_and_add(&n->given, 1);
+	u64 number = __sync_lock_test_and_set(kept, 0);
+
+	return number ? number - 1 : __sync_fetch_and_add(&n->given, 1);
 }
 
 /*
@@ -58,14 +60,15 @@ static __always_inline u32 next_number(struct row_numbers *n, const u32 *kept)
  * is kept for the next row, so that whatever is sent, no more numbers are given than there are rows and CPUs.
  *
  * The agent takes a number for a row once its counters are above 0. They become so last, behind the atomic addition,
- * which is a barrier: who sees them sees the key.
+ * which is a barrier if its result is asked for: who sees them sees the key.
  */
 static __always_inline int count_in_new_row(struct stats_key *key)
 {
 	u32 zero = 0, number, place;
 	struct row_numbers *n = numbers.lookup(&zero);
-	u32 *kept = spare.lookup(&zero);
+	u64 *kept = spare.lookup(&zero);
 	struct stats_key *copy;
+	u64 made;
 	int err;
 
 	if (!n || !kept)
@@ -74,14 +77,15 @@ static __always_inline int count_in_new_row(struct stats_key *key)
 	copy = keys.lookup(&number);
 	if (!copy)
 		return -1; /* never: there is room for all rows and one more a CPU */
-	*kept = number + 1;
 	*copy = *key;
 	place = place_of(number);
 	err = rows.insert(key, &place);
-	if (err)
+	if (err) {
+		*kept = (u64)number + 1;
 		return count_in_row(key) ? 0 : err;
-	*kept = 0;
-	__sync_fetch_and_add(&n->rows, 1);
+	}
+	made = __sync_fetch_and_add(&n->rows, 1);
+	opaque(made);
 	count_at(place);
 	return 0;
 }

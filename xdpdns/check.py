@@ -52,7 +52,7 @@ def check() -> Report:
     found = [
         needs.permission(machine, this_command()),
         _architecture(),
-        needs.kernel_version(machine),
+        needs.kernel_version(machine, platform.machine()),
         needs.bpf_syscall(machine, _map_error()),
         needs.bcc(machine, folder, folder is None and _system_has_bcc()),
     ]

@@ -1,7 +1,7 @@
 """The interfaces as the agent has them: what the supervisor says of them, and their counters.
 
-The agent reads maps by file descriptors that it was handed, which are good for nothing else where
-the supervisor could open them so.
+The agent reads maps by file descriptors that it was handed, which are good for nothing else: the
+maps are frozen (loader.py).
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def maps(settings: ProgramSettings, cpus: int) -> Iterable[kernel.MapSpec]:
     yield kernel.MapSpec("counts", kernel.MAP_TYPE_ARRAY, 4, 8, room["counts"], mmapable=True)
     yield kernel.MapSpec("keys", kernel.MAP_TYPE_ARRAY, 4, key, room["keys"], mmapable=True)
     yield kernel.MapSpec("numbers", kernel.MAP_TYPE_ARRAY, 4, 16, 1, mmapable=True)
-    yield kernel.MapSpec("spare", kernel.MAP_TYPE_PERCPU_ARRAY, 4, 4, 1)
+    yield kernel.MapSpec("spare", kernel.MAP_TYPE_PERCPU_ARRAY, 4, 8, 1)
     yield kernel.MapSpec("counters", kernel.MAP_TYPE_PERCPU_ARRAY, 4, _COUNTERS_BYTES, 2)
     if allowed is not None:
         yield kernel.MapSpec("tlds", kernel.MAP_TYPE_HASH, width, 8, max(1, len(allowed)))

@@ -26,7 +26,7 @@ MAP = "xdpdns_meta"
 
 _HEADERS = (
     *("outcomes.h", "stats_key.h", "counters.h", "edns_sizes.h", "parse_rcode.h", "timing.h"),
-    *("tcp.h", "rows.h"),
+    *("tcp.h", "rows.h", "rows.bpf.h"),
 )
 _COMMENT = re.compile(r"/\*.*?\*/|\s+", re.DOTALL)
 

@@ -19,6 +19,8 @@ from xdpdns.distro import Distro
 OLDEST = (5, 12)
 """The oldest kernel: CAP_BPF (5.8), BPF_PROG_BIND_MAP (5.10), maps charged to the cgroup and not to
 RLIMIT_MEMLOCK (5.11), atomic operations that give what was there before (5.12)."""
+OLDEST_ARM64 = (5, 18)
+"""Where the compiler of the kernel knows these for arm64 (arch/arm64/net/bpf_jit_comp.c)."""
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 
@@ -127,10 +129,11 @@ def architecture(machine: str, byteorder: str, problem: str = "") -> Need:
     return Need(name, True, f"{machine}, little-endian")
 
 
-def kernel_version(machine: Machine) -> Need:
-    """Whether the kernel is new enough."""
-    wanted = f"at least {OLDEST[0]}.{OLDEST[1]}"
-    if machine.version >= OLDEST:
+def kernel_version(machine: Machine, architecture: str) -> Need:
+    """Whether the kernel is new enough; the architecture is named as by `uname -m`."""
+    oldest = OLDEST_ARM64 if architecture == "aarch64" else OLDEST
+    wanted = f"at least {oldest[0]}.{oldest[1]}"
+    if machine.version >= oldest:
         return Need("kernel", True, f"{machine.release}, {wanted}")
     mend = "install a newer kernel, then reboot" if machine.container else machine.distro.kernel
     return Need("kernel", False, f"{machine.release}, not {wanted}", machine.on_host(mend))

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from xdpdns import kernel
+from xdpdns.errors import KernelError
 from xdpdns.snapshot import Labels, Rows
 
 ROWS_IN_BLOCK = 512
-"""Rows whose counters for one CPU are adjacent: a page (bpf/rows.bpf.h)."""
+"""Rows whose counters for one CPU are adjacent: a page (bpf/rows.h)."""
 
 MAPS_READ = ("counts", "keys", "numbers")
 """The maps that a RowsReader needs; the hash itself is the program's own."""
@@ -56,12 +57,18 @@ class Window:
         """So many bytes from the start on; they change as the program counts.
 
         Let go of the view before the next one is asked for.
+
+        Raises:
+            KernelError: there is no descriptor or no memory left.
         """
         if self._map is None or size > self.size:
             size = max(size, 2 * self.size)
             self.close()
             self.size = min(-(-size // self._step) * self._step, self._most)
-            self._map = mmap.mmap(self._fd, self.size, mmap.MAP_SHARED, mmap.PROT_READ)
+            try:
+                self._map = mmap.mmap(self._fd, self.size, mmap.MAP_SHARED, mmap.PROT_READ)
+            except OSError as error:
+                raise KernelError(f"map counters: {error.strerror}.", error.errno or 0) from error
         return memoryview(self._map)
 
     def close(self) -> None:
@@ -140,16 +147,15 @@ class RowsReader:
         blocks = -(-given // ROWS_IN_BLOCK)
         if not blocks:
             return []
-        size = blocks * self._cpus * _BLOCK
-        with self.windows["counts"].view(size) as view:
-            raw = view[:size].tobytes()
-        return [
-            added(
-                raw[at * self._cpus * _BLOCK : (at + 1) * self._cpus * _BLOCK],
-                min(given - at * ROWS_IN_BLOCK, ROWS_IN_BLOCK),
-            )
-            for at in range(blocks)
-        ]
+        size = self._cpus * _BLOCK
+        with self.windows["counts"].view(blocks * size) as view:
+            return [
+                added(
+                    view[at * size : (at + 1) * size].tobytes(),
+                    min(given - at * ROWS_IN_BLOCK, ROWS_IN_BLOCK),
+                )
+                for at in range(blocks)
+            ]
 
     def _look(self, counts: list[array[int]]) -> None:
         """Learn of the rows that have come: those whose counters, read before, are above 0."""

@@ -56,6 +56,10 @@ def messages() -> Iterator[bytes]:
     """Names and records in all combinations, headers with few of them."""
     for owner, records in product(NAMES, RECORDS):
         yield p.dns_query(owner, **records)
+    # behind the root's name, what would be the class IN if its zero were a label's length
+    yield p.dns_query(".", p.NS, 0, trailing=b"\1")
+    yield p.dns_query(".", p.CAA, trailing=b"\x55\0\1")
+    yield p.dns_query(".", p.NS, 0, trailing=b"\1" + p.opt())
     for header, records in product(HEADERS, RECORDS):
         yield p.dns_query("www.example.com", **records, **header)
 

@@ -125,6 +125,20 @@ static inline void check_plain(const u8 *frame, const u8 *end, enum outcome outc
 	must(plain.start == m->start && plain.end == m->start + m->len);
 }
 
+static inline bool is_usual(const u8 *frame, const u8 *end)
+{
+#if !RESPONSES
+	struct plain plain = {0};
+	struct usual u;
+	struct edns e;
+
+	return !parse_plain(frame, end, &plain) && parse_usual(&plain, &u, &e);
+#else
+	(void)frame, (void)end;
+	return false;
+#endif
+}
+
 /* Found in straight code or by the parsers that know all of DNS: the same query. */
 static inline bool check_usual(const u8 *frame, const u8 *end, const struct message *m, const struct features *f,
 			       const struct stats_key *key)
@@ -176,8 +190,10 @@ static inline struct observation observe(const u8 *frame, size_t len)
 		o.header2 = f.header2;
 		o.header3 = f.header3;
 	}
-	if (outcome != OUTCOME_QUERY)
+	if (outcome != OUTCOME_QUERY) {
+		must(!is_usual(frame, frame + len));
 		return o;
+	}
 	must(f.size == m.len);
 	must(f.edns.do_bit <= 1);
 	if (f.question.name_len)

@@ -97,9 +97,14 @@ def test_a_module_that_is_not_bcc(tmp_path: Path) -> None:
     ],
 )
 def test_the_kernels_version(release: str, met: bool) -> None:
-    need = needs.kernel_version(replace(HERE, release=release))
+    need = needs.kernel_version(replace(HERE, release=release), "x86_64")
     assert need.met is met
     assert bool(need.mend) is not met
+
+
+@pytest.mark.parametrize(("release", "met"), [("5.15.0-91-generic", False), ("5.18.0", True)])
+def test_the_kernels_version_on_arm64(release: str, met: bool) -> None:
+    assert needs.kernel_version(replace(HERE, release=release), "aarch64").met is met
 
 
 @pytest.mark.parametrize(
@@ -113,10 +118,13 @@ def test_the_kernels_version(release: str, met: bool) -> None:
 )
 def test_an_old_kernels_mend(family: str, command: str) -> None:
     old = Machine(distro({"ID": family}), "5.4.0")
-    assert needs.kernel_version(old).mend.startswith(command)
+    assert needs.kernel_version(old, "x86_64").mend.startswith(command)
     # the image's distribution is not the host's
     inside = replace(old, container="kubernetes")
-    assert needs.kernel_version(inside).mend == ("on the host: install a newer kernel, then reboot")
+    assert (
+        needs.kernel_version(inside, "x86_64").mend
+        == "on the host: install a newer kernel, then reboot"
+    )
 
 
 def test_permission() -> None:
