@@ -53,6 +53,7 @@ def start_nsd(
         f'  pidfile: "{folder}/nsd.pid"',
         f'  xfrdfile: "{folder}/xfrd.state"',
         f'  xfrdir: "{folder}"',
+        '  database: ""',  # or all write to one, and two that start at once fail
         f'  zonelistfile: "{folder}/zone.list"',
         *("remote-control:", "  control-enable: no"),
     ]
