@@ -159,11 +159,8 @@ def _program(link: Link, found: Found, fd: int, holders: Holders) -> ProgramStat
 def _rows(described: kernel.MapInfo) -> Rows:
     fd = kernel.map_fd(described.id)
     try:
-        size = described.value_size * kernel.possible_cpus()
-        entries = sum(
-            len(keys) // described.key_size
-            for keys, _ in kernel.map_lookup_batch(fd, described.key_size, size)
-        )
+        chunks = kernel.map_lookup_batch(fd, described.key_size, described.value_size)
+        entries = sum(len(keys) // described.key_size for keys, _ in chunks)
     finally:
         os.close(fd)
     return Rows(entries, described.max_entries)
