@@ -12,20 +12,21 @@
 #include "counters.h"
 #include "rows.h"
 #include "stats_key.h"
+#include "tables.h"
 
-BPF_TABLE("hash", struct stats_key, u32, rows, 1); /* the row's place */
-BPF_TABLE("array", u32, u64, counts, 1);
-BPF_TABLE("array", u32, struct stats_key, keys, 1); /* by the row's number */
-BPF_TABLE("array", u32, struct row_numbers, numbers, 1);
+TABLE("hash", struct stats_key, u32, rows, 1); /* the row's place */
+TABLE("array", u32, u64, counts, 1);
+TABLE("array", u32, struct stats_key, keys, 1); /* by the row's number */
+TABLE("array", u32, struct row_numbers, numbers, 1);
 /* One more than the number that a CPU was given for a row that was not made: the next one has it. */
-BPF_TABLE("percpu_array", u32, u64, spare, 1);
+TABLE("percpu_array", u32, u64, spare, 1);
 
 #if KEY_TLD && TLDS_BOUNDED
 struct tld_key {
 	u8 tld[TLD_BYTES]; /* as in stats_key */
 };
 /* The allow-list; the value is the label's length, since a zero byte may also be part of a label. */
-BPF_TABLE("hash", struct tld_key, u64, tlds, 1);
+TABLE("hash", struct tld_key, u64, tlds, 1);
 #endif
 
 static __always_inline void count_at(u32 place)

@@ -17,6 +17,7 @@ static __always_inline bool is_dns_port(u16 p)
 #define WATCHED_PORT(p) ((void)(p), true)
 
 #include "classify.h"
+#include "tables.h"
 
 #define CONTEXT struct __sk_buff
 #define GO_ON	(-1) /* TCX_NEXT, TC_ACT_UNSPEC to clsact */
@@ -66,9 +67,9 @@ struct peer_counts {
 
 #define NO_LIMIT (~0ULL)
 
-BPF_TABLE("array", u32, u64, gate, GATE_SIZE);
-BPF_TABLE("percpu_array", u32, struct sample_counts, counts, 1);
-BPF_TABLE("hash", struct peer, struct peer_counts, peers, 1);
+TABLE("array", u32, u64, gate, GATE_SIZE);
+TABLE("percpu_array", u32, struct sample_counts, counts, 1);
+TABLE("hash", struct peer, struct peer_counts, peers, 1);
 
 static __always_inline bool enter_gate(void)
 {

@@ -7,6 +7,7 @@
 #define XDPDNS_TCP_BPF_H
 
 #if TCP
+#include "tables.h"
 #include "tcp.h"
 
 struct tcp_walk {
@@ -22,9 +23,9 @@ struct tcp_walk {
 	u32 ports;
 };
 
-BPF_TABLE("percpu_array", u32, struct tcp_counters, tcp, 1);
-BPF_TABLE("percpu_array", u32, struct tcp_walk, walk, 1);
-BPF_TABLE("array", u32, struct tcp_flow, flows, TCP_FLOWS);
+TABLE("percpu_array", u32, struct tcp_counters, tcp, 1);
+TABLE("percpu_array", u32, struct tcp_walk, walk, 1);
+TABLE("array", u32, struct tcp_flow, flows, TCP_FLOWS);
 
 static __always_inline void remember(struct tcp_flow *flow, const struct tcp_walk *w, u32 next, u64 body)
 {

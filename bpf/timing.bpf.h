@@ -4,17 +4,18 @@
 #define XDPDNS_TIMING_BPF_H
 
 #if TIMING
+#include "tables.h"
 #include "timing.h"
 
-BPF_TABLE("array", u32, struct waiting, pending, PENDING_PAIRS);
-BPF_TABLE("percpu_array", u32, struct timing, timing, 1);
+TABLE("array", u32, struct waiting, pending, PENDING_PAIRS);
+TABLE("percpu_array", u32, struct timing, timing, 1);
 
 /*
  * The time of a packet in nanoseconds: the kernel's, or that of a capture, which the agent writes before each packet
  * that it replays.
  */
 #if CAPTURE_CLOCK
-BPF_TABLE("array", u32, u64, clock, 1);
+TABLE("array", u32, u64, clock, 1);
 #endif
 
 static __always_inline u64 packet_time(void)

@@ -18,6 +18,7 @@
 #include "parse_usual.h"
 #include "rows.bpf.h"
 #include "stats_key.h"
+#include "tables.h"
 #include "timing.bpf.h"
 
 /*
@@ -51,7 +52,7 @@ static __always_inline const u8 *frame_end(CONTEXT *ctx)
 /* The most of a packet that is gathered for reading: a page, as XDP sees it. */
 #define GATHER_MAX 4096
 
-BPF_TABLE("percpu_array", u32, struct counters, counters, COUNTERS_COUNT);
+TABLE("percpu_array", u32, struct counters, counters, COUNTERS_COUNT);
 
 /* Programs to go on in: for TCP segments, this one again, and the one that counts the other side. */
 #define TAIL_TCP   0
@@ -59,11 +60,11 @@ BPF_TABLE("percpu_array", u32, struct counters, counters, COUNTERS_COUNT);
 #define TAIL_OTHER 2
 #define TAILS	   3
 #if TCP || HOOK_TC || HANDS_OVER
-BPF_PROG_ARRAY(tails, TAILS);
+TABLE("prog", u32, u32, tails, TAILS);
 #endif
 
 #if EXACT_EDNS
-BPF_TABLE("percpu_array", u32, struct edns_sizes, edns_sizes, EDNS_SIZES_ELEMENTS);
+TABLE("percpu_array", u32, struct edns_sizes, edns_sizes, EDNS_SIZES_ELEMENTS);
 #endif
 
 static __always_inline void count_header(struct counters *c, const struct features *f)
