@@ -65,19 +65,20 @@ static __always_inline enum outcome parse_header(const struct message *m, u64 *h
 /* Of a message without one: no length is 0, since the root's name has one byte. */
 static __always_inline void no_question(const struct message *m, struct question *q)
 {
-	u64 zero = opaque_zero(m->start), end = zero, label = zero, word = zero;
+	u64 end = DNS_HEADER, label = 0, type = QTYPE_NONE, class = 0;
 
 	/* to the verifier all of it looks as it does behind a question, or it would walk all that follows twice */
 	blur(end, m->start, 0x1ff);
 	blur(label, m->start, 63);
-	blur(word, m->start, 0xffff);
+	blur(type, m->start, 0xffff);
+	blur(class, m->start, 0xffff);
 	q->root = m->start;
-	q->end = DNS_HEADER + end;
-	q->name_len = zero;
-	q->labels = zero;
+	q->end = end;
+	q->name_len = opaque_zero(m->start);
+	q->labels = opaque_zero(m->start);
 	q->last_len = label;
-	q->qtype = QTYPE_NONE + word;
-	q->qclass = word;
+	q->qtype = type;
+	q->qclass = class;
 }
 
 /* Four labels of one byte each, as in ip6.arpa: 01 xx 01 xx 01 xx 01 xx. */

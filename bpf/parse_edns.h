@@ -67,50 +67,53 @@ static __always_inline s64 bytes_left(const struct message *m, u64 at)
  * The walk over `records` records (one or more) from `at`, for the message whose only record isn't the OPT: TSIG before
  * it, an IXFR's SOA, answers. A step is a label of an owner name, or a name's end with the record behind it. `first`
  * becomes the type of the first record, in memory order, and 0 if that is not whole.
+ *
+ * The two kinds of step are one way, on which masks make the difference, and which is only left to end the walk: the
+ * verifier follows it once. Both must have a record's fixed part behind them, for a label has to be followed by one.
  */
 static __always_inline u64 search_opt(const struct message *m, u64 at, u64 records, u64 *first)
 {
-	u64 all = records;
+	u64 is_first = 0xffff, found = 0;
 
-	blur(*first, m->start, 0xffff);
-	blur(all, m->start, 0x3ffff);
 	blur(at, m->start, 0x3fff);
 	blur(records, m->start, 0x3ffff);
 #pragma nounroll
 	for (int step = 0; step < WALK_STEPS_MAX; step++) {
 		const u8 *p = m->start + at;
-		u64 fixed, len;
+		u64 fixed, len, is_end, label, record;
 
 		if (bytes_left(m, at) < 1 || p + 1 > m->frame_end)
-			return OPT_UNSEEN;
+			break;
 		len = *p;
-		if (len == 0 || len >= 0xc0) {
-			at += len ? 2 : 1;
-			p = m->start + at;
-			if (bytes_left(m, at) < RECORD_FIXED || p + RECORD_FIXED > m->frame_end)
-				return OPT_UNSEEN;
-			fixed = load64(p);
-			if (RESPONSES && records == all) {
-				*first = (u16)fixed;
-				blur(*first, m->start, 0xffff);
-			}
-			if (is_opt(fixed))
-				return fixed;
-			at += RECORD_FIXED + load_be16(p + 8);
-			records--;
-			if (records == 0)
-				return OPT_ABSENT;
-		} else if (len <= LABEL_MAX) {
-			at += len + 1;
-		} else {
-			return OPT_UNSEEN;
+		if (len > LABEL_MAX && len < 0xc0)
+			break;
+		is_end = (len - 1) >> 63 | len >> 7; /* the root's zero byte, or a pointer of two bytes */
+		opaque(is_end);
+		label = is_end - 1;
+		record = -is_end;
+		at += 1 + (len & label) + (len >> 7);
+		p = m->start + at;
+		if (bytes_left(m, at) < RECORD_FIXED || p + RECORD_FIXED > m->frame_end)
+			break;
+		fixed = load64(p);
+		if (RESPONSES) {
+			found |= fixed & record & is_first;
+			is_first &= label;
+		}
+		if (is_opt(fixed | label)) {
+			*first = found;
+			return fixed;
+		}
+		at += (RECORD_FIXED + load_be16(p + 8)) & record;
+		records -= is_end;
+		if (records == 0) {
+			*first = found;
+			return OPT_ABSENT;
 		}
 		if (at > WALK_BYTES_MAX)
-			return OPT_UNSEEN;
-		/* labels and records in any order come to the same */
-		blur(at, m->start, 0x3fff);
-		blur(records, m->start, 0x3ffff);
+			break;
 	}
+	*first = found;
 	return OPT_UNSEEN;
 }
 
