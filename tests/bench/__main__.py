@@ -21,6 +21,7 @@ BENCHMARKS = {
     "scrape": "tests.bench.scrape",
     "start": "tests.bench.start",
     "nameserver": "tests.bench.nameserver",
+    "swap": "tests.bench.swap",
     "overload": "tests.bench.overload",
     "growth": "tests.bench.growth",
     "soak": "tests.bench.soak",

@@ -200,7 +200,7 @@ def pinned(cpu: int, start: threading.Barrier, fd: int, frame: bytes, repeat: in
 
 def tables() -> list[Table]:
     """All figures."""
-    settings = ProgramSettings()
+    settings = ProgramSettings(tcp=True)  # as attach has it
     compiled = compile_program(settings)
     program = LoadedProgram(compiled, settings)
     require_quiet_kernel(program.fd, frames()["ARP"])
