@@ -92,12 +92,15 @@ class Watched:
         if keeper is not None:
             self._refuse_other_hooks(keeper)
         going_on = self._load(keeper)
+        if keeper is not None:
+            for way, program in self.programs.items():
+                keeper.pin(way, program.fd, program.maps)
+        # After what may fail: a program that was kept goes on in the same maps, and would hand over
+        # to counters that nobody reads.
         for way, program in self.programs.items():
             if self._tools.programs[way].hands_over:
                 program.hand_over(self.programs[Way(way.direction, "responses")])
         if keeper is not None:
-            for way, program in self.programs.items():
-                keeper.pin(way, program.fd, program.maps)
             for direction, way in self._tools.entries.items():
                 if direction in keeper.old:
                     taken = keeper.take_over(link, direction, self.programs[way].fd)
