@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.quick import sitecustomize  # before xdpdns.program is imported
+
 CI = os.environ.get("CI") == "true"
 
 # A shell has what it starts in the background ignore Ctrl-C, and so would all that tests start.
@@ -41,6 +43,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from tests.schedule import order
 
         items.sort(key=lambda item: order(item.nodeid))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """One folder for what this run compiles, here and in every process that it starts (quick/)."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    folder = folder / "compiled"
+    folder.mkdir(exist_ok=True)
+    os.environ.setdefault(sitecustomize.FOLDER, str(folder))
+    os.environ["PYTHONPATH"] = str(Path(sitecustomize.__file__).parent)
 
 
 @pytest.fixture(scope="session")

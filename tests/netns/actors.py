@@ -20,9 +20,11 @@ from urllib.parse import quote
 
 from tests.netns.lab import SERVER4, SERVER6, Lab, Namespace, Process
 from tests.netns.scrape import PORT, Scrape, http_get, scrape
+from tests.quick import sitecustomize
 
 XDPDNS = str(Path(sys.executable).with_name("xdpdns"))
-QUICK = Path(__file__).with_name("quick")
+COMPILES = ("env", "-u", sitecustomize.FOLDER)
+"""Before a command that is to compile what another one has compiled already, too (quick/)."""
 
 # A root zone that has an answer for every name, so that no test query is lost or repeated.
 ROOT_ZONE = {
@@ -151,9 +153,8 @@ class Agent:
         compiles: bool = False,
     ) -> None:
         self._lab = lab
-        spared = not compiles and "XDPDNS_TEST_CACHE" in os.environ
-        quick = ["env", f"PYTHONPATH={QUICK}"] if spared else []
-        argv = [*quick, *prefix, XDPDNS, "attach", *interfaces, *options]
+        compiler = COMPILES if compiles else ()
+        argv = [*compiler, *prefix, XDPDNS, "attach", *interfaces, *options]
         self.process = lab.start(lab.server, argv, "agent")
         self.process.wait_until("the agent's readiness", self._ready)
 

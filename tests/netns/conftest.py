@@ -14,17 +14,6 @@ from tests.netns.lab import Lab
 from tests.netns.machine import install_layer
 
 
-@pytest.fixture(scope="session", autouse=True)
-def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A folder for what agents compile, one for all workers of this run (quick/)."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    folder = folder / "compiled"
-    folder.mkdir(exist_ok=True)
-    os.environ["XDPDNS_TEST_CACHE"] = str(folder)
-
-
 @pytest.fixture
 def lab() -> Iterator[Lab]:
     """Two namespaces and a cable (see lab.py); skips without root."""

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.netns.actors import XDPDNS, Agent, dig, dnsperf, start_nsd
+from tests.netns.actors import COMPILES, XDPDNS, Agent, dig, dnsperf, start_nsd
 from tests.netns.lab import SERVER4, SERVER6, Lab
 from tests.netns.mix import DIMENSIONS, EDNS, NAMES, QTYPES, known_mix
 from tests.netns.scrape import Scrape, http_get, scrape
@@ -197,7 +197,7 @@ def test_endpoints(lab: Lab) -> None:
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, None])
 def test_clients_are_answered_while_it_starts(lab: Lab, end: signal.Signals | None) -> None:
     """`/-/ready` says so at once, a scrape gets the first counters, and it can be stopped."""
-    starting = lab.start(lab.server, [XDPDNS, "attach", "eth0"], "starting")
+    starting = lab.start(lab.server, [*COMPILES, XDPDNS, "attach", "eth0"], "starting")
 
     def ready() -> str:
         try:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.netns.actors import XDPDNS, Agent
+from tests.netns.actors import COMPILES, XDPDNS, Agent
 from tests.netns.lab import PATIENCE, Lab
 
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -310,7 +310,7 @@ def silent(said: str) -> bool:
 @pytest.mark.parametrize("number", [2, 15])
 def test_a_signal_while_it_starts_leaves_nothing(lab: Lab, number: int) -> None:
     for delay in range(8):
-        starting = lab.start(lab.server, [XDPDNS, "attach", "eth0"], "starting")
+        starting = lab.start(lab.server, [*COMPILES, XDPDNS, "attach", "eth0"], "starting")
         time.sleep(delay / 8)
         code = starting.stop(number)
         assert silent(starting.log), starting.log

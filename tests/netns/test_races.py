@@ -20,7 +20,7 @@ import pytest
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from tests.netns.actors import XDPDNS, Agent
+from tests.netns.actors import COMPILES, XDPDNS, Agent
 from tests.netns.lab import Lab, Process, wait_until
 from tests.netns.neighbours import Neighbours, load
 from xdpdns import bpf_link, kernel
@@ -269,7 +269,7 @@ def test_they_come_by_force_while_an_agent_starts(
     """With --keep while it takes over, else while it attaches: theirs is there from then on."""
     theirs = programs[2]
     chance = random.Random(4)
-    argv = [XDPDNS, "attach", "eth0", "--web.listen-address", "127.0.0.1:0", *hold]
+    argv = [*COMPILES, XDPDNS, "attach", "eth0", "--web.listen-address", "127.0.0.1:0", *hold]
 
     def put(program: int) -> bool:
         with us_and_them() as (_, them):  # netlink belongs to the thread

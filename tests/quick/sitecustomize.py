@@ -1,8 +1,10 @@
-"""Spares an agent the compiler where another agent of the same tests has compiled the same program.
+"""Spares a test the compiler where another test of the same run has compiled the same program.
 
-Python imports a module of this name when it starts; actors.Agent has it find this one. The child
-that compiles is there as ever, and hands over what lies in the folder XDPDNS_TEST_CACHE, from where
-it would be the same byte for byte. Half of what it costs to start an agent is saved by that.
+It lies in the folder XDPDNS_TEST_CACHE, from where it is the same byte for byte; the child that
+compiles is there as ever, and hands it over. Half of what it costs to start an agent is saved.
+Python imports a module of this name when it starts, if it finds one (PYTHONPATH): so agents have
+it, and pytest itself by tests/conftest.py. What is to be compiled all the same runs without that
+variable (actors.COMPILES).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
 MODULE = "xdpdns.program"
+FOLDER = "XDPDNS_TEST_CACHE"
 
 
 class Finder(MetaPathFinder):
@@ -46,12 +49,14 @@ def cached(compile_: Any) -> Any:
         from hashlib import sha256
         from pathlib import Path
 
-        from xdpdns import vocab
+        from xdpdns import kernel, vocab
 
-        key = sha256(repr(settings).encode())
+        if FOLDER not in os.environ:
+            return compile_(settings)
+        key = sha256(f"{settings} {kernel.cpu_numbers()}".encode())
         for source in sorted(vocab.bpf_folder().rglob("*.[ch]")):
             key.update(source.read_bytes())
-        path = Path(os.environ["XDPDNS_TEST_CACHE"], key.hexdigest())
+        path = Path(os.environ[FOLDER], key.hexdigest())
         try:
             return pickle.loads(path.read_bytes())
         except OSError:  # not yet, or this user may not read there
