@@ -124,12 +124,22 @@ class Supervision:
             keep.prepare(self._hooks)
         self._reserve()
         patience = 1.0  # of who started it: a fast start needs no word
-        for program, compilation in compilations.items():
-            while not self._outbox.listen(compilation.fileno(), timeout=patience):
+        waiting = dict(compilations)
+        while waiting:
+            ready = self._outbox.listen(
+                *(one.fileno() for one in waiting.values()), timeout=patience
+            )
+            if not ready:
                 log.info("Compiling the programs." if patience < LONG else "Still compiling.")
                 patience = LONG
-            compiled = self._tools.compiled[program] = compilation.result()
-            log.debug("Compiled in %.2f s, %.2f s after exec.", compiled.seconds, since_exec())
+            for program, compilation in list(waiting.items()):
+                if compilation.fileno() in ready:
+                    del waiting[program]
+                    compiled = self._tools.compiled[program] = compilation.result()
+                    took = compiled.seconds, since_exec()
+                    log.debug("Compiled %s in %.2f s, %.2f s after exec.", program.side, *took)
+                    for watched in self._watched.values():
+                        watched.load()
         if settings.stats:
             stack.callback(os.close, kernel.enable_stats())
         for watched in self._watched.values():

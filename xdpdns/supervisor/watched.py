@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 from xdpdns.errors import AttachError, OccupiedError, XdpdnsError
 from xdpdns.hooks import Attachment, Direction, Link
@@ -45,6 +46,9 @@ class Watched:
         self._tools = tools
         self._keeper: Keeper | None = None
         self._attachments: dict[Direction, Attachment] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._loads: dict[Way, Future[LoadedProgram]] = {}
+        self._going_on: list[Way] = []
         self._backoff = Backoff()
         self._seen: tuple[bool, int] | None = None
 
@@ -81,6 +85,37 @@ class Watched:
             if direction not in but and direction not in self._attachments:
                 self._tools.hooks.check(self.name, self._tools.hook_of(direction), direction)
 
+    def load(self) -> None:
+        """Begin to load what is compiled, while the rest of it is: begin() goes on from there.
+
+        Raises:
+            AttachError: what was kept is on another hook or in another mode.
+            PinError: what was kept can't be read.
+        """
+        keeper, tools = self._keeper, self._tools
+        if keeper is not None:
+            self._refuse_other_hooks(keeper)
+        for way, settings in tools.programs.items():
+            if way in self._loads:
+                continue
+            compiled = tools.compiled.get(settings)
+            if compiled is None and settings.timing:
+                return  # the one whose maps the other shares comes first
+            if compiled is None:
+                continue
+            maps = None
+            if keeper is not None:
+                entry = tools.entries[way.direction] == way
+                maps = keeper.maps(way, compiled, settings, entry)
+            if maps is not None:
+                self._going_on.append(way)
+            # What one program notes of a query, the other must find: the same maps.
+            partner = self._loads.get(way.partner) if settings.timing else None
+            shared = partner.result().maps if partner else None
+            # a pool that ends with the load: its threads would keep the power that is dropped later
+            self._pool = self._pool or ThreadPoolExecutor(len(tools.programs))
+            self._loads[way] = self._pool.submit(LoadedProgram, compiled, settings, maps, shared)
+
     def begin(self) -> None:
         """Load the programs and attach them, or have them take over from what was kept.
 
@@ -89,9 +124,8 @@ class Watched:
         """
         link = self._tools.hooks.link(self.name)
         keeper = self._keeper
-        if keeper is not None:
-            self._refuse_other_hooks(keeper)
-        going_on = self._load(keeper)
+        self.load()
+        going_on = self._loaded()
         if keeper is not None:
             for way, program in self.programs.items():
                 keeper.pin(way, program.fd, program.maps)
@@ -112,24 +146,18 @@ class Watched:
         if keeper is not None:
             keeper.say(going_on)
 
-    def _load(self, keeper: Keeper | None) -> list[Way]:
-        """Load the programs side by side; those that go on with counters that were kept."""
-        loads: dict[Way, Future[LoadedProgram]] = {}
-        going_on = []
-        try:
-            with ThreadPoolExecutor(len(self._tools.programs)) as pool:
-                for way, settings in self._tools.programs.items():
-                    compiled = self._tools.compiled[settings]
-                    entry = self._tools.entries[way.direction] == way
-                    maps = keeper.maps(way, compiled, settings, entry) if keeper else None
-                    if maps is not None:
-                        going_on.append(way)
-                    # What one program notes of a query, the other must find: the same maps.
-                    partner = loads.get(way.partner) if settings.timing else None
-                    shared = partner.result().maps if partner else None
-                    loads[way] = pool.submit(LoadedProgram, compiled, settings, maps, shared)
-        finally:
-            self.programs = {w: one.result() for w, one in loads.items() if not one.exception()}
+    def _loaded(self) -> list[Way]:
+        """Wait for the programs; those that go on with counters that were kept."""
+        loads, going_on = self._loads, self._going_on
+        self._loads, self._going_on = {}, []
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+        self.programs = {
+            way: loads[way].result()
+            for way in self._tools.programs
+            if way in loads and not loads[way].exception()
+        }
         for one in loads.values():
             one.result()  # raises why it was not loaded
         return going_on
@@ -269,6 +297,9 @@ class Watched:
         self.stays = self._tools.keep
 
     def _unload(self) -> None:
+        if self._loads:  # the start failed before they were waited for
+            with suppress(XdpdnsError):
+                self._loaded()
         for program in self.programs.values():
             program.close()
         self.programs.clear()
