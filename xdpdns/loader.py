@@ -75,7 +75,7 @@ class LoadedProgram:
 
     def _load(self, compiled: Compiled, settings: ProgramSettings) -> None:
         """Have the functions verified side by side, and join them."""
-        kind = kernel.PROG_TYPE_XDP if settings.hook == "xdp" else kernel.PROG_TYPE_SCHED_CLS
+        kind = program_type(settings)
         functions = {NAMES[settings.side]: compiled.main}
         if compiled.tcp is not None:
             functions[TCP_ENTRY] = compiled.tcp
@@ -125,6 +125,11 @@ class LoadedProgram:
                 os.close(fd)
         self.fd = -1
         self.maps = {}
+
+
+def program_type(settings: ProgramSettings) -> int:
+    """The kernel's enum bpf_prog_type for the hook."""
+    return kernel.PROG_TYPE_XDP if settings.hook == "xdp" else kernel.PROG_TYPE_SCHED_CLS
 
 
 def _named(spec: kernel.MapSpec, settings: ProgramSettings) -> kernel.MapSpec:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.bench.figures import Cell, Sample, Table, verdict
 from xdpdns import kernel, roles
-from xdpdns.loader import LoadedProgram
+from xdpdns.loader import LoadedProgram, program_type
 from xdpdns.program import Compilation, Compiled
 from xdpdns.settings import ProgramSettings
 
@@ -30,7 +30,7 @@ class Job:
         self.name = name
         self.instructions = len(code) // 8
         self.walked = 0
-        self._kind = kernel.PROG_TYPE_XDP if settings.hook == "xdp" else kernel.PROG_TYPE_SCHED_CLS
+        self._kind = program_type(settings)
         self._code = code
 
     def run(self) -> float:

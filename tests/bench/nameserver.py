@@ -28,7 +28,7 @@ from tests.netns.actors import start_nsd
 from tests.netns.lab import SERVER4, Lab, Process, wait_until
 from xdpdns import kernel, roles
 from xdpdns.hooks import Attachment, Hook, Hooks
-from xdpdns.loader import LoadedProgram
+from xdpdns.loader import LoadedProgram, program_type
 from xdpdns.program import compile_program
 from xdpdns.settings import ProgramSettings
 
@@ -54,11 +54,15 @@ def busy() -> float:
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
+def dnsperf(queries: Path, seconds: int, port: int = 53) -> list[str]:
+    """The command that has the server answer all that it can."""
+    argv = ["dnsperf", "-s", SERVER4, "-p", str(port), "-d", str(queries), "-l", str(seconds)]
+    return [*argv, "-q", "100", "-c", "4", "-e", "-t", "1"]
+
+
 def saturate(lab: Lab, queries: Path, port: int = 53) -> Run:
     before = busy()
-    argv = ["dnsperf", "-s", SERVER4, "-p", str(port), "-d", str(queries), "-l", str(SECONDS)]
-    argv += ["-q", "100", "-c", "4", "-e", "-t", "1"]
-    out = lab.client.run(argv, timeout=SECONDS + 20).stdout
+    out = lab.client.run(dnsperf(queries, SECONDS, port), timeout=SECONDS + 20).stdout
     cpu = busy() - before
     found = re.search(r"Queries completed: +(\d+)", out)
     rate = re.search(r"Queries per second: +([\d.]+)", out)
@@ -138,14 +142,11 @@ class Programs:
             (at_xdp[responses], ("responses",)),
         ):
             compiled = compile_program(settings)
-            if settings.hook == "xdp":
-                kind, answer = kernel.PROG_TYPE_XDP, kernel.XDP_PASS
-            else:
-                kind, answer = kernel.PROG_TYPE_SCHED_CLS, kernel.TCX_NEXT
+            answer = kernel.XDP_PASS if settings.hook == "xdp" else kernel.TCX_NEXT
             code = struct.pack("<BBhiBBhi", 0xB7, 0, 0, answer, 0x95, 0, 0, 0)
             for place in places:
                 self.ours[place] = LoadedProgram(compiled, settings)
-                self.empty[place] = kernel.prog_load(kind, "empty", code)
+                self.empty[place] = kernel.prog_load(program_type(settings), "empty", code)
 
     def pair(self, place: str) -> tuple[int, int]:
         """The fds of the empty program and of ours."""

@@ -18,9 +18,9 @@ from functools import partial
 from pathlib import Path
 
 from tests.bench.figures import Cell, Sample, Table, verdict
-from tests.bench.nameserver import Programs, busy, write_queries
+from tests.bench.nameserver import Programs, busy, dnsperf, write_queries
 from tests.netns.actors import start_nsd
-from tests.netns.lab import SERVER4, Lab
+from tests.netns.lab import Lab
 from xdpdns.hooks import Attachment, Direction, Hook, Hooks
 
 ROUNDS = 15
@@ -136,9 +136,7 @@ def tables() -> list[Table]:
         start_nsd(lab)
         queries = lab.tmp / "queries"
         write_queries(queries)
-        argv = ["dnsperf", "-s", SERVER4, "-d", str(queries), "-l", "3600"]
-        argv += ["-q", "100", "-c", "4", "-e", "-t", "1"]
-        lab.start(lab.client, argv, "dnsperf")
+        lab.start(lab.client, dnsperf(queries, 3600), "dnsperf")
         time.sleep(1.0)
         for name, places in cases.items():
             taken = lab.server.inside(partial(take_turns, places))

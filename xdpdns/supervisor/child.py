@@ -138,7 +138,8 @@ class Supervision:
                     compiled = self._tools.compiled[program] = compilation.result()
                     took = compiled.seconds, since_exec()
                     log.debug("Compiled %s in %.2f s, %.2f s after exec.", program.side, *took)
-                    for watched in self._watched.values():
+                    # the first's programs fill what the compilers leave of the CPUs
+                    for watched in [*self._watched.values()][:1]:
                         watched.load()
         if settings.stats:
             stack.callback(os.close, kernel.enable_stats())
